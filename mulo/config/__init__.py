@@ -1,0 +1,41 @@
+"""Every setting of mulo as frozen dataclasses with range checks; plain data, importing neither JAX nor Hydra."""
+
+from mulo.config.choices import (
+    AdamConfig,
+    DataConfig,
+    EmbeddedDataConfig,
+    LearnedOptimizerConfig,
+    LoggerConfig,
+    MLPConfig,
+    MLPMultiwidthConfig,
+    OptimizerConfig,
+    SmallFCConfig,
+    SyntheticDataConfig,
+    TaskConfig,
+    VeLOConfig,
+)
+from mulo.config.parse import parse, parse_group, to_dict
+from mulo.config.root import Config, CoordinateCheckConfig, EvaluationConfig, OuterConfig, RecipeConfig
+
+__all__ = [
+    "AdamConfig",
+    "Config",
+    "CoordinateCheckConfig",
+    "DataConfig",
+    "EmbeddedDataConfig",
+    "EvaluationConfig",
+    "LearnedOptimizerConfig",
+    "LoggerConfig",
+    "MLPConfig",
+    "MLPMultiwidthConfig",
+    "OptimizerConfig",
+    "OuterConfig",
+    "RecipeConfig",
+    "SmallFCConfig",
+    "SyntheticDataConfig",
+    "TaskConfig",
+    "VeLOConfig",
+    "parse",
+    "parse_group",
+    "to_dict",
+]

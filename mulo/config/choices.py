@@ -1,0 +1,154 @@
+"""Settings of what can be chosen: learned optimizers and baselines, tasks, data, loggers."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from mulo.config.settings import setting
+from mulo.errors import ConfigError
+
+PARAMETRIZATIONS = ("sp", "mup")
+
+
+@dataclass(frozen=True)
+class SmallFCConfig:
+    """small_fc_lopt: one small MLP for every parameter (Metz et al. 2022, arXiv 2203.11860)."""
+
+    name: str = "small_fc_mup"
+    architecture: str = setting("small_fc", choices=("small_fc",))
+    parametrization: str = setting("mup", choices=PARAMETRIZATIONS)
+    hidden_size: int = setting(32, low=1, high=1024)
+    step_mult: float = setting(0.01, above=0)
+    """λ1, the size of a step: 0.01 in µP and 0.001 in SP (µLO, figure 7)."""
+    exp_mult: float = setting(0.001, low=0)
+    """λ2, the weight of the magnitude output in exp(λ2·m)."""
+    zero_non_finite: bool = True
+    """Sets non-finite gradient entries to 0 and counts them (on in µP, off in SP)."""
+
+
+@dataclass(frozen=True)
+class VeLOConfig:
+    """VeLO: a per-tensor LSTM mixes copies of a per-parameter MLP (Metz et al. 2022, arXiv 2211.09760)."""
+
+    name: str = "velo_mup"
+    architecture: str = setting("velo", choices=("velo",))
+    parametrization: str = setting("mup", choices=PARAMETRIZATIONS)
+    hidden_size: int = setting(4, low=1, high=1024)
+    lstm_hidden_size: int = setting(16, low=1, high=4096)
+    param_inits: int = setting(8, low=1, high=4096)
+    """How many copies of the per-parameter MLP the LSTM mixes."""
+    interp_mult: float = setting(1.0, above=0)
+    """Factor on the mixed weights: 100 in SP, 1 in µP."""
+    param_scale_mult: bool = False
+    """Scales each tensor's step by the RMS of its parameters: on in SP; off in µP, where it stops zero tensors."""
+    step_mult: float = setting(0.001, above=0)
+    exp_mult: float = setting(0.001, low=0)
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """AdamW and µAdam: optax.adamw, its update scaled by the same multipliers as a learned one."""
+
+    name: str = "adamw"
+    architecture: str = setting("adamw", choices=("adamw",))
+    parametrization: str = setting("sp", choices=PARAMETRIZATIONS)
+    learning_rate: float = setting(1e-3, low=0)
+    b1: float = setting(0.9, low=0, below=1)
+    b2: float = setting(0.999, low=0, below=1)
+    eps: float = setting(1e-8, above=0)
+    weight_decay: float = setting(0.0, low=0)
+    schedule: str = setting("constant", choices=("constant", "warmup_cosine"))
+    warmup_fraction: float = setting(0.05, low=0, below=1)
+    """Share of the training over which `warmup_cosine` rises to the learning rate."""
+    final_fraction: float = setting(0.1, low=0, high=1)
+    """Learning rate at the end of `warmup_cosine`, as a share of the highest."""
+
+
+LearnedOptimizerConfig: TypeAlias = SmallFCConfig | VeLOConfig
+OptimizerConfig: TypeAlias = SmallFCConfig | VeLOConfig | AdamConfig
+
+
+@dataclass(frozen=True)
+class _MLPBase:
+    """What every MLP task has."""
+
+    depth: int = setting(3, low=1, high=1024)
+    """Hidden layers: depth 3 means 4 matrices."""
+    activation: str = setting("relu", choices=("relu", "gelu", "tanh"))
+    batch_size: int = setting(64, low=1)
+    parametrization: str | None = setting(None, choices=PARAMETRIZATIONS)
+    """null follows the optimizer; a value overrides it, for ablations."""
+    weight_init: str = setting("normal", choices=("normal", "truncated_normal"))
+    """`truncated_normal` is cut at two standard deviations without correcting its variance, as the authors' code does."""
+    bias_init: str = setting("zeros", choices=("zeros", "normal"))
+    """Biases under µP: `normal` is N(0, 1), as in the authors' code."""
+    output_init: str = setting("zeros", choices=("zeros", "normal"))
+    """Output matrix under µP: `normal` is N(0, 1), as in the paper's text."""
+    scale_output_bias: bool = False
+    """Applies the output's forward multiplier 1/fan_in to its bias too, as the authors' code does."""
+
+
+@dataclass(frozen=True)
+class MLPConfig(_MLPBase):
+    """One MLP classifier."""
+
+    name: str = setting("mlp", choices=("mlp",))
+    width: int = setting(128, low=1, high=1_000_000)
+
+    @property
+    def all_widths(self) -> list[int]:
+        """The one width, as a list."""
+        return [self.width]
+
+
+@dataclass(frozen=True)
+class MLPMultiwidthConfig(_MLPBase):
+    """The same MLP classifier at several widths, each its own estimator in meta-training."""
+
+    name: str = setting("mlp_multiwidth", choices=("mlp_multiwidth",))
+    widths: list[int] = setting([128, 512, 1024], low=1, high=1_000_000)
+
+    @property
+    def all_widths(self) -> list[int]:
+        """All widths, in the order given."""
+        return list(self.widths)
+
+    def check_together(self, prefix: str) -> None:
+        """Refuses a width given twice: it would count double in the meta-gradient by silence."""
+        if len(set(self.widths)) < len(self.widths):
+            raise ConfigError.value(f"{prefix}widths", self.widths, "a list without repetitions")
+
+
+TaskConfig: TypeAlias = MLPConfig | MLPMultiwidthConfig
+
+
+@dataclass(frozen=True)
+class EmbeddedDataConfig:
+    """Fashion-MNIST averaged to 8×8 pixels, shipped with mulo."""
+
+    name: str = setting("fashion_mnist_8x8", choices=("fashion_mnist_8x8",))
+
+
+@dataclass(frozen=True)
+class SyntheticDataConfig:
+    """Gaussian clusters, one per class, drawn without end on the device: any shape, any number of classes."""
+
+    name: str = setting("synthetic", choices=("synthetic",))
+    shape: list[int] = setting([64], low=1)
+    """Shape of one example."""
+    classes: int = setting(10, low=2)
+    separation: float = setting(2.0, above=0)
+    """Length of a class mean in units of the noise: larger is easier."""
+    seed: int = setting(0, low=0)
+    """Decides the class means."""
+
+
+DataConfig: TypeAlias = EmbeddedDataConfig | SyntheticDataConfig
+
+
+@dataclass(frozen=True)
+class LoggerConfig:
+    """Where metrics go besides metrics.jsonl."""
+
+    name: str = setting("wandb", choices=("none", "wandb", "wandb_online"))
+    """`wandb` writes W&B's files into the run directory without network; `wandb_online` sends them."""
+    project: str = "mulo"

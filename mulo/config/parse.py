@@ -1,0 +1,85 @@
+"""From nested plain dictionaries to checked settings; the one way in for command line, files and checkpoints."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mulo.config.choices import (
+    AdamConfig,
+    EmbeddedDataConfig,
+    MLPConfig,
+    MLPMultiwidthConfig,
+    SmallFCConfig,
+    SyntheticDataConfig,
+    VeLOConfig,
+)
+from mulo.config.root import Config
+from mulo.config.settings import check
+from mulo.errors import ConfigError
+
+_CHOICES: dict[str, tuple[str, dict[str, type]]] = {
+    "optimizer": ("architecture", {"small_fc": SmallFCConfig, "velo": VeLOConfig, "adamw": AdamConfig}),
+    "task": ("name", {"mlp": MLPConfig, "mlp_multiwidth": MLPMultiwidthConfig}),
+    "data": ("name", {"fashion_mnist_8x8": EmbeddedDataConfig, "synthetic": SyntheticDataConfig}),
+}
+"""Per group: the key that selects the schema, and the schemas. Nothing outside this registry can be named."""
+
+
+def parse(raw: Mapping[str, Any]) -> Config:
+    """Builds the configuration of a job; raises ConfigError for unknown keys, wrong types and values out of range."""
+    chosen = {group: parse_group(group, raw[group]) for group in _CHOICES if group in raw}
+    rest = {key: value for key, value in raw.items() if key not in _CHOICES}
+    plain = _build(Config, rest, "")
+    config = Config(**{spec.name: getattr(plain, spec.name) for spec in fields(Config)} | chosen)
+    check(config)
+    return config
+
+
+def parse_group(group: str, raw: Any) -> Any:
+    """Builds and checks the settings of one optimizer, task or dataset, such as those stored in a checkpoint."""
+    selector, schemas = _CHOICES[group]
+    given = raw.get(selector) if isinstance(raw, Mapping) else raw
+    if given not in schemas:
+        raise ConfigError.value(f"{group}.{selector}", given, "one of " + ", ".join(schemas))
+    settings = _build(schemas[given], raw, f"{group}.")
+    check(settings, f"{group}.")
+    return settings
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Plain nested dictionary of a settings dataclass, ready for YAML or JSON."""
+    return asdict(settings)
+
+
+def _build(schema: type, raw: Any, prefix: str) -> Any:
+    _refuse_unknown(schema, raw, prefix)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(schema)), raw))
+    except OmegaConfBaseException as error:
+        key = prefix + (error.full_key or "")
+        said = str(error.msg if hasattr(error, "msg") else error).splitlines()[0]
+        raise ConfigError(f"{key}: {said}.") from error
+
+
+def _writable(node: DictConfig) -> DictConfig:
+    """Frozen dataclasses become read-only nodes, and a merge unlocks only the outermost one."""
+    OmegaConf.set_readonly(node, False)
+    for child in node.values():
+        if isinstance(child, DictConfig):
+            _writable(child)
+    return node
+
+
+def _refuse_unknown(schema: type, raw: Any, prefix: str) -> None:
+    known = {spec.name: spec for spec in fields(schema)}
+    if not isinstance(raw, Mapping):
+        raise ConfigError.value(prefix.rstrip("."), raw, "a group of " + ", ".join(known))
+    for key, value in raw.items():
+        if key not in known:
+            raise ConfigError(f"{prefix}{key}={value} is not a setting. Known here: {', '.join(known)}.")
+        inner = known[key].type
+        if isinstance(inner, type) and is_dataclass(inner):
+            _refuse_unknown(inner, value, f"{prefix}{key}.")

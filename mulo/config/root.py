@@ -1,0 +1,182 @@
+"""Settings of the jobs: meta-training recipe, evaluation, coordinate check, and the whole configuration."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mulo.config.choices import (
+    AdamConfig,
+    DataConfig,
+    EmbeddedDataConfig,
+    LoggerConfig,
+    MLPConfig,
+    OptimizerConfig,
+    TaskConfig,
+    VeLOConfig,
+)
+from mulo.config.settings import setting
+from mulo.errors import ConfigError
+
+MODES = ("main", "meta_train", "evaluate", "coordinate_check", "verify")
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """Sizes that go with a recipe's budget; task and evaluation follow them unless told otherwise."""
+
+    width: int = setting(128, low=1)
+    widths: list[int] = setting([128, 512, 1024], low=1)
+    batch_size: int = setting(4096, low=1)
+    evaluation_steps: int = setting(5000, low=1)
+    evaluation_seeds: int = setting(5, low=1)
+
+
+@dataclass(frozen=True)
+class OuterConfig:
+    """The outer optimizer: AdamW on θ with linear warm-up and cosine decay."""
+
+    learning_rate: float = setting(3e-3, low=0)
+    warmup_start: float = setting(3e-10, low=0)
+    warmup_steps: int = setting(100, low=0)
+    final_learning_rate: float = setting(1e-3, low=0)
+    decay_steps: int = setting(4900, low=1)
+    """Outer step, warm-up included, at which the final learning rate is reached."""
+    weight_decay: float = setting(1e-4, low=0)
+    clip: str = setting("gradient", choices=("none", "gradient", "update"))
+    """`gradient` clips the meta-gradient's norm before AdamW; `update` clips AdamW's update, as the authors' code does."""
+    clip_norm: float = setting(1.0, above=0)
+
+    def check_together(self, prefix: str) -> None:
+        """The warm-up must end before the decay does."""
+        if self.warmup_steps >= self.decay_steps:
+            allowed = f"less than {prefix}decay_steps={self.decay_steps}"
+            raise ConfigError.value(f"{prefix}warmup_steps", self.warmup_steps, allowed)
+
+
+@dataclass(frozen=True)
+class RecipeConfig:
+    """How θ is meta-trained (µLO, section 5 and appendix; PES: Vicol et al. 2021)."""
+
+    name: str = "quick"
+    estimator: str = setting("pes", choices=("pes", "es", "truncated_es"))
+    outer_steps: int = setting(5000, low=1)
+    truncation: int = setting(50, low=1)
+    """Inner steps per truncation."""
+    min_length: int = setting(100, low=1)
+    max_length: int = setting(1000, low=1)
+    """Unroll lengths are log-uniform between these, rounded to multiples of the truncation."""
+    start_offset: int = setting(50, low=0)
+    """First unrolls are shortened by a uniform number of steps below this, so that particles do not reset together."""
+    sigma: float = setting(0.01, above=0)
+    """Standard deviation of the perturbation of θ."""
+    pairs: int = setting(8, low=1)
+    """Antithetic pairs (particles) per width."""
+    loss_clip: float = setting(10.0, above=0)
+    """An inner loss above this, or not finite, counts as this in the meta-loss."""
+    save_every: int = setting(100, low=1)
+    validate_every: int = setting(100, low=1)
+    """Outer steps between full unrolls of the unperturbed θ on held-out seeds; the best θ is chosen by them."""
+    validation_seeds: int = setting(4, low=1)
+    outer: OuterConfig = field(default_factory=OuterConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+
+    def check_together(self, prefix: str) -> None:
+        """Truncation ≤ shortest unroll ≤ longest unroll."""
+        if self.min_length > self.max_length:
+            allowed = f"at most {prefix}max_length={self.max_length}"
+            raise ConfigError.value(f"{prefix}min_length", self.min_length, allowed)
+        if self.truncation > self.min_length:
+            allowed = f"at most the shortest unroll, {prefix}min_length={self.min_length}"
+            raise ConfigError.value(f"{prefix}truncation", self.truncation, allowed)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What a finished θ is measured on, and beside what."""
+
+    widths: list[int] | None = setting(None, low=1)
+    """null: the task's own widths, and in mode=main also 2, 4 and 8 times the largest of them."""
+    steps: int = setting(200, low=1)
+    seeds: int = setting(3, low=1)
+    baselines: list[str] = field(default_factory=lambda: ["adamw", "mu_adam"])
+    """Any of `adamw` and `mu_adam`, with the settings below; [] for none."""
+    sp_twin: str | None = None
+    """Checkpoint of the same architecture meta-trained under SP, to stand beside a µP one."""
+    adamw: AdamConfig = field(default_factory=AdamConfig)
+    mu_adam: AdamConfig = field(default_factory=AdamConfig)
+
+    def check_together(self, prefix: str) -> None:
+        """Baselines are known by name."""
+        if not set(self.baselines) <= {"adamw", "mu_adam"}:
+            raise ConfigError.value(f"{prefix}baselines", self.baselines, "a list of adamw, mu_adam or both")
+
+
+@dataclass(frozen=True)
+class CoordinateCheckConfig:
+    """Widths and times at which pre-activation changes are measured (µLO, figure 2)."""
+
+    widths: list[int] = setting([64, 128, 256, 512, 1024, 2048], low=1)
+    times: list[int] = setting([1, 10, 100], low=1)
+    seeds: int = setting(3, low=1)
+    tolerance: float = setting(0.1, above=0)
+    """Largest |slope| of log std over log width that counts as width-independent."""
+
+    def check_together(self, prefix: str) -> None:
+        """A slope needs two different widths."""
+        if len(set(self.widths)) < 2:
+            raise ConfigError.value(f"{prefix}widths", self.widths, "a list of at least two different widths")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration of one job."""
+
+    mode: str = setting("main", choices=MODES)
+    seed: int = setting(0, low=0, high=2**31 - 1)
+    run_dir: str | None = None
+    checkpoint: str | None = None
+    reference: str | None = None
+    optimizer: Any = field(default_factory=VeLOConfig)
+    task: Any = field(default_factory=MLPConfig)
+    data: Any = field(default_factory=EmbeddedDataConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    coordinate_check: CoordinateCheckConfig = field(default_factory=CoordinateCheckConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+    def check_together(self, prefix: str) -> None:
+        """Options that only some modes read are refused in the others, and required where they are needed."""
+        _check_belongs("checkpoint", self.checkpoint, self.mode, needed=("evaluate",), also=("coordinate_check",))
+        _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=())
+        trains = self.mode in ("main", "meta_train")
+        if trains and isinstance(self.optimizer, AdamConfig):
+            raise ConfigError(
+                f"optimizer={self.optimizer.name} has no θ to meta-train: in mode={self.mode} choose a learned one "
+                "(small_fc_mup, small_fc_sp, velo_mup, velo_sp). Baselines join an evaluation through evaluation.baselines."
+            )
+
+    @property
+    def parametrization(self) -> str:
+        """The task's parametrization: its own where given, else the optimizer's."""
+        return self.task.parametrization or self.optimizer.parametrization
+
+
+def _check_belongs(
+    key: str, value: str | None, mode: str, needed: tuple[str, ...], also: tuple[str, ...]
+) -> None:
+    if value is None and mode in needed:
+        raise ConfigError(f"mode={mode} needs {key}=<path>, and none was given.")
+    if value is not None and mode not in needed + also:
+        raise ConfigError.value(key, value, f"only in mode={' or mode='.join(needed + also)}", f"The mode is {mode}.")
+
+
+__all__ = [
+    "Config",
+    "CoordinateCheckConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "OptimizerConfig",
+    "OuterConfig",
+    "RecipeConfig",
+    "ScaleConfig",
+    "TaskConfig",
+]

@@ -1,0 +1,51 @@
+"""The few pytree helpers that jax and optax lack."""
+
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulo.types import Array
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """Writes a pytree path as `layer/kernel`, the name under which multipliers and roles are kept."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def names(tree: Any) -> list[str]:
+    """Path names of all leaves, in pytree order."""
+    return [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def stack(first: Any, second: Any) -> Any:
+    """Stacks two trees of equal structure along a new leading axis."""
+    return jax.tree.map(lambda a, b: jnp.stack([a, b]), first, second)
+
+
+def where(mask: Array, yes: Any, no: Any) -> Any:
+    """Chooses whole entries along the leading axes that `mask` has; every leaf starts with those axes."""
+
+    def choose(a: Array, b: Array) -> Array:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - mask.ndim)), a, b)
+
+    return jax.tree.map(choose, yes, no)
+
+
+def random_normal(key: Array, like: Any) -> Any:
+    """Standard normal leaves shaped like `like`, one folded-in key per leaf in pytree order."""
+    leaves, treedef = jax.tree.flatten(like)
+    drawn = [jax.random.normal(jax.random.fold_in(key, i), jnp.shape(x)) for i, x in enumerate(leaves)]
+    return treedef.unflatten(drawn)
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 over the paths, shapes, dtypes and bytes of all leaves, as 64 hex digits."""
+    seen = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        array = np.asarray(leaf)
+        seen.update(f"{path_name(path)} {array.shape} {array.dtype}".encode())
+        seen.update(np.ascontiguousarray(array).tobytes())
+    return seen.hexdigest()

@@ -1,0 +1,99 @@
+"""Protocols and aliases shared by all layers; imports nothing of mulo."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import jax
+import optax
+
+Array: TypeAlias = jax.Array
+Params: TypeAlias = Any
+"""Pytree of the optimizee's arrays."""
+Theta: TypeAlias = Any
+"""Pytree of a learned optimizer's own weights, the θ of the paper."""
+Batch: TypeAlias = tuple[Array, Array]
+"""Inputs [batch, ...] float32 and integer labels [batch]."""
+Multipliers: TypeAlias = Mapping[str, float]
+"""Update multiplier c of each parameter, by its path as `trees.path_name` writes it."""
+
+
+class Layer(NamedTuple):
+    """What one layer of an optimizee computed, for the coordinate check."""
+
+    name: str
+    inputs: Array
+    """[batch, fan_in]"""
+    preactivation: Array
+    """[batch, fan_out]"""
+    linear: Any
+    """Function of inputs: the layer's matrix (with its forward multiplier), without its bias."""
+
+
+class Dataset(Protocol):
+    """Examples that live on the device; `arrays` travel as arguments of compiled functions."""
+
+    @property
+    def name(self) -> str:
+        """As in `data=<name>`."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+
+    @property
+    def classes(self) -> int:
+        """Number of labels."""
+
+    @property
+    def arrays(self) -> Any:
+        """Pytree of device arrays that `sample` and `fixed` read."""
+
+    def sample(self, arrays: Any, key: Array, batch_size: int) -> Batch:
+        """Draws a training minibatch, uniformly with replacement."""
+
+    def fixed(self, arrays: Any, split: str, count: int) -> Batch:
+        """Returns the same `count` examples of 'train' or 'test' at every call."""
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A network, its data and its loss as pure functions: all that meta-training sees of an optimizee."""
+
+    @property
+    def name(self) -> str:
+        """Short and unique within a job, such as `mlp_w128_d3`."""
+
+    @property
+    def data(self) -> Any:
+        """Pytree of device arrays, handed back to `sample` as an argument of compiled programs."""
+
+    @property
+    def multipliers(self) -> Multipliers:
+        """Update multipliers of the parametrization, one per parameter."""
+
+    def init(self, key: Array) -> Params:
+        """Fresh parameters."""
+
+    def sample(self, data: Any, key: Array) -> Batch:
+        """A training minibatch."""
+
+    def loss(self, params: Params, batch: Batch) -> Array:
+        """Mean loss over the batch, a scalar."""
+
+    def full_loss(self, params: Params, data: Any, split: str) -> Array:
+        """Mean loss over a fixed set of examples of 'train' or 'test', a scalar."""
+
+
+class LearnedOptimizer(Protocol):
+    """An update rule with weights θ; hand-designed baselines are the case where θ holds their settings."""
+
+    def init(self, key: Array) -> Theta:
+        """Fresh θ, where meta-training starts."""
+
+    def transform(
+        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer with weights `theta` for a training of `num_steps` steps, used like `optax.adam`.
+
+        `theta` and `num_steps` may be traced, `multipliers` are static. The loss arrives as `value=`.
+        """
