@@ -1,0 +1,108 @@
+"""Datasets that live on the device: examples in memory, and clusters drawn without end."""
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulo.config import SyntheticDataConfig
+from mulo.errors import DataError
+from mulo.types import Array, Batch
+
+SPLITS = ("train", "test")
+
+
+# Datasets are static under jit, where a field-wise hash would fail on arrays: they hash by identity.
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """A finite dataset of uint8 images, kept as bytes and normalised batch by batch."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    classes: int
+    arrays: Mapping[str, Batch]
+    """Of 'train' and 'test': images uint8 [N, *input_shape] and labels int32 [N]."""
+    mean: float
+    """Of the training images, in units where white is 1."""
+    std: float
+    """Of the training images over all pixels together, in the same units."""
+
+    def sample(self, arrays: Mapping[str, Batch], key: Array, batch_size: int) -> Batch:
+        """Draws training examples, uniformly and with replacement.
+
+        Returns inputs float32 [batch, *input_shape] and labels int32 [batch].
+        """
+        images, labels = arrays["train"]
+        chosen = jax.random.randint(key, (batch_size,), 0, labels.shape[0])
+        return self._normalise(images[chosen]), labels[chosen]
+
+    def fixed(self, arrays: Mapping[str, Batch], split: str, count: int) -> Batch:
+        """The first `count` examples of 'train' or 'test', or all of them if there are fewer."""
+        images, labels = arrays[_known(split)]
+        return self._normalise(images[:count]), labels[:count]
+
+    def _normalise(self, images: Array) -> Array:
+        return (images.astype(jnp.float32) / 255 - self.mean) / self.std
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic:
+    """Gaussian clusters, one per class, with unit noise around each class mean."""
+
+    name: str
+    input_shape: tuple[int, ...]
+    classes: int
+    arrays: Mapping[str, Array]
+    """'means': class means, float32 [classes, product of input_shape]."""
+    seed: int
+
+    def sample(self, arrays: Mapping[str, Array], key: Array, batch_size: int) -> Batch:
+        """Draws fresh examples, all classes equally likely.
+
+        Returns inputs float32 [batch, *input_shape] and labels int32 [batch].
+        """
+        label_key, noise_key = jax.random.split(key)
+        labels = jax.random.randint(label_key, (batch_size,), 0, self.classes)
+        centres = arrays["means"][labels]
+        inputs = centres + jax.random.normal(noise_key, centres.shape, centres.dtype)
+        return inputs.reshape(batch_size, *self.input_shape), labels
+
+    def fixed(self, arrays: Mapping[str, Array], split: str, count: int) -> Batch:
+        """The same `count` examples at every call, decided by the seed and by 'train' or 'test'."""
+        return self.sample(arrays, _key(self.seed, _known(split)), count)
+
+
+def in_memory(name: str, host: Mapping[str, np.ndarray]) -> InMemory:
+    """Puts {split}_images, uint8 [N, ...], and {split}_labels, [N], of both splits on the device."""
+    # jnp.array copies: an alias of a host array could be overwritten by donation.
+    arrays = {s: (jnp.array(host[f"{s}_images"]), jnp.array(host[f"{s}_labels"], jnp.int32)) for s in SPLITS}
+    images, labels = host["train_images"], host["train_labels"]
+    mean, std = float(images.mean()) / 255, float(images.std()) / 255
+    return InMemory(name, images.shape[1:], int(labels.max()) + 1, arrays, mean, std)
+
+
+def synthetic(config: SyntheticDataConfig) -> Synthetic:
+    """Draws class means of length `separation` in random directions.
+
+    A feature's variance is about 1 + separation²/features, so near 1 unless features are few.
+    """
+    shape = tuple(config.shape)
+    size = (config.classes, math.prod(shape))
+    directions = jax.random.normal(_key(config.seed, "means"), size, jnp.float32)
+    means = config.separation * directions / jnp.linalg.norm(directions, axis=1, keepdims=True)
+    return Synthetic(config.name, shape, config.classes, {"means": means}, config.seed)
+
+
+def _key(seed: int, use: str) -> Array:
+    """One key per use, named so that it differs from what other parts of mulo fold into an equal seed."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(f"synthetic/{use}".encode()))
+
+
+def _known(split: str) -> str:
+    if split not in SPLITS:
+        raise DataError(f"split={split} is not possible: allowed is one of {', '.join(SPLITS)}.")
+    return split

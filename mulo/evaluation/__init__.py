@@ -1,0 +1,1 @@
+"""Measuring a finished optimizer: rollouts, grids, coordinate checks, and the records of their results."""

@@ -1,0 +1,112 @@
+"""Reference trajectories: replays a file of somebody else's training step by step and measures the agreement.
+
+A file is an npz with `theta/<Haiku path>`, `params/<name>`, `grads/<t>/<name>`, `losses`, `multiplier/<name>`,
+`config/<setting>` and `expected/<t>/<name>`, the parameters after step t. Agreement on a tensor's update Δ means
+‖Δ − Δref‖ ≤ 1e-3·‖Δref‖ + 2·‖ulp(p)‖, both taken along their own trajectories.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mulo.config import LearnedOptimizerConfig, parse_group
+from mulo.errors import ReferenceFileError
+from mulo.exchange.haiku import read_haiku
+from mulo.optimizers import make_optimizer
+from mulo.types import Theta
+
+RELATIVE_TOLERANCE = 1e-3
+ULP_TOLERANCE = 2.0
+
+
+class Reference(NamedTuple):
+    """A trajectory of `steps` steps over tensors named in `params`."""
+
+    config: LearnedOptimizerConfig
+    theta: Theta
+    num_steps: int
+    params: dict[str, np.ndarray]
+    gradients: list[dict[str, np.ndarray]]
+    losses: np.ndarray
+    multipliers: dict[str, float]
+    expected: list[dict[str, np.ndarray]]
+
+
+def read_reference(path: str | Path) -> Reference:
+    """Reads a reference file; raises ReferenceFileError where it is missing, damaged or of an unknown architecture."""
+    groups = _groups(Path(path))
+    config = _config(groups.get("config", {}), path)
+    try:
+        losses = np.asarray(groups["losses"][""])
+        steps = range(len(losses))
+        return Reference(
+            config,
+            read_haiku(groups["theta"], config),
+            int(groups["config"].get("num_steps", len(losses))),
+            groups["params"],
+            [_at(groups["grads"], t, groups["params"]) for t in steps],
+            losses,
+            {name: float(c) for name, c in groups["multiplier"].items()},
+            [_at(groups["expected"], t, groups["params"]) for t in steps],
+        )
+    except KeyError as error:
+        raise ReferenceFileError(f"{path} is not a whole reference file: {error.args[0]} is missing.") from error
+
+
+def _groups(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise ReferenceFileError(f"reference={path} does not exist.") from error
+    except Exception as error:
+        raise ReferenceFileError(f"reference={path} is not a readable npz file without pickles: {error}") from error
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = array
+    return groups
+
+
+def _config(stored: dict[str, np.ndarray], path: str | Path) -> LearnedOptimizerConfig:
+    settings: dict[str, Any] = {name: array.item() for name, array in stored.items() if name != "num_steps"}
+    if settings.get("architecture") not in ("small_fc", "velo"):
+        given = settings.get("architecture", "nothing")
+        raise ReferenceFileError(
+            f"{path} names architecture {given}; mulo replays small_fc and velo, and reads the name from config/architecture."
+        )
+    return parse_group("optimizer", settings)
+
+
+def _at(group: dict[str, np.ndarray], step: int, names: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: group[f"{step}/{name}"] for name in names}
+
+
+def replay(reference: Reference) -> dict[str, float]:
+    """Largest error of each tensor over all steps, as a multiple of the tolerance; at most 1 is agreement."""
+    optimizer = make_optimizer(reference.config)
+    transform = optimizer.transform(reference.theta, reference.num_steps, reference.multipliers)
+    params: Any = jax.tree.map(jnp.asarray, reference.params)
+    state = transform.init(params)
+    before, worst = reference.params, dict.fromkeys(reference.params, 0.0)
+    update = jax.jit(transform.update)
+    for gradients, loss, after in zip(reference.gradients, reference.losses, reference.expected, strict=True):
+        updates, state = update(gradients, state, params, value=loss)
+        moved = optax.apply_updates(params, updates)
+        for name in worst:
+            error = _error(np.asarray(params[name]), np.asarray(moved[name]), before[name], after[name])
+            worst[name] = max(worst[name], error)
+        params, before = moved, after
+    return worst
+
+
+def _error(p: np.ndarray, moved: np.ndarray, p_ref: np.ndarray, moved_ref: np.ndarray) -> float:
+    """The error of one update, in double precision; not finite where either trajectory is not."""
+    own, reference = moved.astype(np.float64) - p, moved_ref.astype(np.float64) - p_ref
+    tolerance = RELATIVE_TOLERANCE * np.linalg.norm(reference) + ULP_TOLERANCE * np.linalg.norm(np.spacing(np.abs(p_ref)))
+    error = float(np.linalg.norm(own - reference) / tolerance)
+    return error if np.isfinite(error) else float("inf")

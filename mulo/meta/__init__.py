@@ -1,0 +1,1 @@
+"""Meta-training: unrolls of the inner training, gradient estimators, the outer loop."""

@@ -1,0 +1,98 @@
+"""Particles: antithetic pairs of inner trainings that age from truncation to truncation and start anew at their end.
+
+A particle is a pair of trainings under θ + ε and θ − ε that share initialization and minibatches. Nothing random is
+stored: perturbations, lengths and initial parameters are rebuilt from (seed, task, outer step, particle).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mulo import randomness, trees
+from mulo.config import RecipeConfig
+from mulo.meta.unroll import Training, start
+from mulo.types import Array, LearnedOptimizer, Task, Theta
+
+
+class Particles(NamedTuple):
+    """State of all particles of one task; leading axis [pairs], in `training` [2·pairs] (all +, then all −)."""
+
+    training: Training
+    xi: Theta
+    """ξ: sum of a particle's perturbations since its unroll began, as PES weighs them."""
+    age: Array
+    """[pairs] inner steps since the unroll began."""
+    length: Array
+    """[pairs] inner steps at which it ends."""
+
+
+def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int) -> Particles:
+    """Particles at their end, so that the first truncation starts them all."""
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(lambda: jax.vmap(lambda k: start(task, optimizer, theta, 1, k))(randomness.each(key, 2 * pairs)))
+    training = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    xi = jax.tree.map(lambda x: jnp.zeros((pairs, *jnp.shape(x))), theta)
+    return Particles(training, xi, jnp.zeros(pairs, jnp.int32), jnp.zeros(pairs, jnp.int32))
+
+
+def draw_lengths(recipe: RecipeConfig, key: Array, count: int) -> Array:
+    """[count] log-uniform lengths, rounded to multiples of the truncation (µLO, appendix)."""
+    low, high = jnp.log(recipe.min_length), jnp.log(recipe.max_length)
+    lengths = jnp.exp(jax.random.uniform(key, (count,), minval=low, maxval=high))
+    return to_truncations(lengths, recipe.truncation)
+
+
+def to_truncations(steps: Array, truncation: int) -> Array:
+    """The nearest multiple of the truncation, at least one."""
+    return jnp.maximum(truncation, truncation * jnp.round(steps / truncation).astype(jnp.int32))
+
+
+def draw_offsets(recipe: RecipeConfig, key: Array, lengths: Array) -> Array:
+    """[count] ages at which first unrolls start: uniform in [0, start_offset), to whole truncations, before the end."""
+    drawn = jax.random.uniform(key, lengths.shape, maxval=recipe.start_offset)
+    aligned = recipe.truncation * jnp.round(drawn / recipe.truncation).astype(jnp.int32)
+    return jnp.minimum(aligned, lengths - recipe.truncation)
+
+
+def renew(
+    task: Task,
+    optimizer: LearnedOptimizer,
+    recipe: RecipeConfig,
+    theta: Theta,
+    particles: Particles,
+    step: Array,
+    key: Array,
+) -> Particles:
+    """Starts the particles that have reached their end anew, with ξ = 0, a new length and new parameters."""
+    pairs = len(particles.age)
+    ended = particles.age >= particles.length
+    lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.estimator == "es" else pairs)
+    lengths = jnp.broadcast_to(lengths, (pairs,))
+    offsets = draw_offsets(recipe, randomness.branch(key, "offset"), lengths)
+    ages = jnp.where((step == 0) & (recipe.estimator != "es"), offsets, 0)
+    keys = randomness.each(randomness.branch(key, "init"), pairs)
+    fresh = jax.vmap(lambda length, k: start(task, optimizer, theta, length, k))(lengths, keys)
+    return Particles(
+        trees.where(both(ended), both(fresh), particles.training),
+        trees.where(ended, jax.tree.map(jnp.zeros_like, particles.xi), particles.xi),
+        jnp.where(ended, ages, particles.age),
+        jnp.where(ended, lengths, particles.length),
+    )
+
+
+def both(tree: Any) -> Any:
+    """[pairs, …] → [2·pairs, …], the same for both sides."""
+    return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
+
+
+def perturbations(theta: Theta, sigma: float, key: Array, pairs: int) -> Theta:
+    """[pairs, …] perturbations ε of standard deviation σ, each from its own key."""
+    return jax.vmap(lambda k: jax.tree.map(lambda x: sigma * x, trees.random_normal(k, theta)))(
+        randomness.each(key, pairs)
+    )
+
+
+def sides(theta: Theta, epsilon: Theta) -> Theta:
+    """[2·pairs, …]: θ + ε, then θ − ε."""
+    return jax.tree.map(lambda x, e: jnp.concatenate([x + e, x - e]), theta, epsilon)

@@ -1,0 +1,171 @@
+"""The outer loop: gradients of all tasks averaged, one AdamW step on θ, state that can be saved at any outer step."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mulo import randomness
+from mulo.config import RecipeConfig
+from mulo.meta.estimators import Estimate, Estimator
+from mulo.meta.outer import outer_optimizer, schedule
+from mulo.meta.particles import Particles, to_truncations
+from mulo.meta.unroll import start
+from mulo.types import Array, LearnedOptimizer, Task, Theta
+
+Metrics = dict[str, float]
+
+
+class TrainerState(NamedTuple):
+    """All that the next outer step depends on besides configuration and seed."""
+
+    theta: Theta
+    outer: Any
+    """State of the outer optimizer."""
+    particles: tuple[Particles, ...]
+    """One per task."""
+    step: Array
+    """Outer steps done."""
+    best_theta: Theta
+    best_loss: Array
+    """Lowest validation loss so far and its θ."""
+
+
+class Trainer:
+    """Meta-trains θ on a set of tasks.
+
+    Args:
+        tasks: each its own estimator; their gradients are averaged with equal weight.
+        optimizer: the learned optimizer.
+        recipe: how.
+        seed: root of all randomness.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], optimizer: LearnedOptimizer, recipe: RecipeConfig, seed: int
+    ) -> None:
+        self.tasks, self.optimizer, self.recipe = tuple(tasks), optimizer, recipe
+        self.estimators = [Estimator(task, optimizer, recipe) for task in tasks]
+        self.key = randomness.root(seed)
+        self._outer = outer_optimizer(recipe.outer)
+        self._rate = schedule(recipe.outer)
+        self._move = jax.jit(self._outer_update)
+
+    def initial_theta(self) -> Theta:
+        """θ before meta-training."""
+        return self.optimizer.init(randomness.branch(self.key, "theta"))
+
+    def initial(self) -> TrainerState:
+        """The state before the first outer step."""
+        theta = self.initial_theta()
+        particles = tuple(estimator.initial(theta) for estimator in self.estimators)
+        best = jax.tree.map(jnp.copy, theta)
+        return TrainerState(theta, self._outer.init(theta), particles, jnp.int32(0), best, jnp.float32(jnp.inf))
+
+    def step(self, state: TrainerState) -> tuple[TrainerState, Metrics]:
+        """One outer step; `state.particles` are donated."""
+        step = int(state.step)
+        key = randomness.branch(self.key, "meta", step)
+        pairs = [
+            estimator.estimate(state.theta, particles, step, randomness.branch(key, estimator.task.name))
+            for estimator, particles in zip(self.estimators, state.particles, strict=True)
+        ]
+        estimates = tuple(estimate for _, estimate in pairs)
+        theta, outer, norms = self._move(state.theta, state.outer, estimates)
+        particles = tuple(advanced for advanced, _ in pairs)
+        state = state._replace(theta=theta, outer=outer, particles=particles, step=state.step + 1)
+        return state, self._metrics(step, estimates, norms)
+
+    def _outer_update(
+        self, theta: Theta, outer: Any, estimates: tuple[Estimate, ...]
+    ) -> tuple[Theta, Any, dict[str, Array]]:
+        gradients = [estimate.gradient for estimate in estimates]
+        mean = jax.tree.map(lambda *g: sum(g[1:], g[0]) / len(g), *gradients)
+        updates, outer = self._outer.update(mean, outer, theta)
+        norms = {"gradient_norm": optax.global_norm(mean), "update_norm": optax.global_norm(updates)}
+        return optax.apply_updates(theta, updates), outer, norms
+
+    def _metrics(self, step: int, estimates: tuple[Estimate, ...], norms: dict[str, Array]) -> Metrics:
+        losses = [float(estimate.meta_loss) for estimate in estimates]
+        per_task = {
+            f"meta_loss/{task.name}": loss for task, loss in zip(self.tasks, losses, strict=True)
+        }
+        return {
+            "outer_step": step + 1,
+            "meta_loss": float(np.mean(losses)),
+            **per_task,
+            "clipped_share": float(np.mean([float(e.clipped) for e in estimates])),
+            "non_finite_share": float(np.mean([float(e.non_finite) for e in estimates])),
+            **{name: float(norm) for name, norm in norms.items()},
+            "learning_rate": float(self._rate(step)),
+        }
+
+    def validate(self, theta: Theta) -> Metrics:
+        """Mean clipped loss of full unrolls of the longest length under θ itself, on 2·pairs held-out seeds per task.
+
+        The seeds are the same at every call and never used in meta-training: two θ are compared on equal terms.
+        """
+        losses = {task.name: self._full_unroll(e, theta) for e, task in zip(self.estimators, self.tasks, strict=True)}
+        per_task = {f"validation_loss/{name}": loss for name, loss in losses.items()}
+        return {"validation_loss": float(np.mean(list(losses.values()))), **per_task}
+
+    def _full_unroll(self, estimator: Estimator, theta: Theta) -> float:
+        recipe, task, count = self.recipe, estimator.task, 2 * self.recipe.pairs
+        key = randomness.branch(self.key, "validation", task.name)
+        length = int(to_truncations(jnp.float32(recipe.max_length), recipe.truncation))
+        seeds = randomness.each(randomness.branch(key, "init"), count)
+        training = jax.vmap(lambda k: start(task, self.optimizer, theta, length, k))(seeds)
+        thetas = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *jnp.shape(x))), theta)
+        total = 0.0
+        for i in range(length // recipe.truncation):
+            keys = randomness.each(randomness.branch(key, "data", i), count)
+            training, losses = estimator.advance(thetas, training, jnp.full(count, length), task.data, keys)
+            total += losses.clipped.mean()
+        return float(total) / length
+
+    def keep_best(self, state: TrainerState, validation_loss: float) -> TrainerState:
+        """Remembers θ if no earlier one validated better."""
+        if not validation_loss < float(state.best_loss):
+            return state
+        best = jax.tree.map(jnp.copy, state.theta)
+        return state._replace(best_theta=best, best_loss=jnp.float32(validation_loss))
+
+
+def run(
+    trainer: Trainer,
+    state: TrainerState,
+    record: Callable[[Metrics], None],
+    save: Callable[[TrainerState], None],
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> TrainerState:
+    """Takes outer steps until the recipe's number is done or a stop is requested; saves on the way and at the end.
+
+    Args:
+        trainer: what to run.
+        state: where to go on from.
+        record: receives one row of metrics per outer step; row 0 holds the validation of the initial θ.
+        save: receives the state every `save_every` steps and at the end.
+        stop_requested: asked after every outer step; when it says yes, the state is saved and returned at once.
+    """
+    recipe = trainer.recipe
+    while int(state.step) < recipe.outer_steps:
+        first = int(state.step) == 0
+        state, row = trainer.step(state)
+        if first:
+            initial = trainer.validate(trainer.initial_theta())
+            record({"outer_step": 0, **initial})
+        done = int(state.step)
+        last = done == recipe.outer_steps
+        if done % recipe.validate_every == 0 or last:
+            row |= trainer.validate(state.theta)
+            state = trainer.keep_best(state, row["validation_loss"])
+        record(row)
+        stopping = stop_requested()
+        if done % recipe.save_every == 0 or last or stopping:
+            save(state)
+        if stopping:
+            break
+    return state

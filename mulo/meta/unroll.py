@@ -1,0 +1,65 @@
+"""A truncation of one inner training as a single scan: data are sampled inside, nothing returns to the host."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mulo.types import Array, LearnedOptimizer, Params, Task, Theta
+
+
+class Training(NamedTuple):
+    """An inner training under way."""
+
+    params: Params
+    optimizer_state: Any
+
+
+def start(task: Task, optimizer: LearnedOptimizer, theta: Theta, length: Array | int, key: Array) -> Training:
+    """A fresh training of `length` inner steps."""
+    params = task.init(key)
+    return Training(params, optimizer.transform(theta, length, task.multipliers).init(params))
+
+
+def unroll(
+    task: Task,
+    optimizer: LearnedOptimizer,
+    theta: Theta,
+    training: Training,
+    length: Array | int,
+    data: Any,
+    keys: Array,
+) -> tuple[Training, Array]:
+    """Runs one inner step per key.
+
+    Args:
+        task: what is trained.
+        optimizer: what trains it, with weights `theta`.
+        theta: the optimizer's weights.
+        training: where to go on from.
+        length: inner steps of the whole unroll, which may be more than this truncation's.
+        data: `task.data`.
+        keys: [steps], one per minibatch.
+
+    Returns:
+        The training afterwards, and the minibatch loss before each step, [steps].
+    """
+    transform = optimizer.transform(theta, length, task.multipliers)
+
+    def step(carry: Training, key: Array) -> tuple[Training, Array]:
+        batch = task.sample(data, key)
+        loss, gradients = jax.value_and_grad(task.loss)(carry.params, batch)
+        updates, state = transform.update(gradients, carry.optimizer_state, carry.params, value=loss)
+        return Training(optax.apply_updates(carry.params, updates), state), loss
+
+    return jax.lax.scan(step, training, keys)
+
+
+def clip_losses(losses: Array, ceiling: float) -> Array:
+    """The rule for inner losses that are not finite or above `ceiling`: they count as `ceiling`.
+
+    A diverged training thus scores badly but finitely, and cannot poison θ. Two sides that both diverge say nothing
+    about θ, and their difference is 0.
+    """
+    return jnp.where(jnp.isfinite(losses), jnp.minimum(losses, ceiling), ceiling)

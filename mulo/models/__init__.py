@@ -1,0 +1,1 @@
+"""Optimizees as Flax NNX modules whose parameters name their role."""

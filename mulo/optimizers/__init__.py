@@ -1,0 +1,17 @@
+"""Learned optimizers and baselines, each an optax transformation once it is given θ."""
+
+from mulo.config import AdamConfig, OptimizerConfig, SmallFCConfig, VeLOConfig
+from mulo.optimizers.baselines import Adam
+from mulo.optimizers.small_fc import SmallFC
+from mulo.optimizers.velo import VeLO
+from mulo.types import LearnedOptimizer
+
+_ARCHITECTURES = {SmallFCConfig: SmallFC, VeLOConfig: VeLO, AdamConfig: Adam}
+
+
+def make_optimizer(config: OptimizerConfig) -> LearnedOptimizer:
+    """The optimizer that these settings describe."""
+    return _ARCHITECTURES[type(config)](config)
+
+
+__all__ = ["Adam", "SmallFC", "VeLO", "make_optimizer"]

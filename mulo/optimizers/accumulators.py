@@ -1,0 +1,128 @@
+"""Moments of the gradient that learned optimizers keep per tensor, and the features read off them.
+
+Source: Metz et al. 2022 (arXiv 2203.11860), appendix; the factored second moment is Adafactor's
+(Shazeer and Stern 2018, arXiv 1804.04235). Nothing here is bias-corrected.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.lax import rsqrt
+
+from mulo.types import Array
+
+SQUARE_FLOOR = 1e-30
+"""Added to g² before it enters the factored moments."""
+SAFE_RSQRT_FLOOR = 1e-9
+ROW_MEAN_EPS = 1e-9
+MOMENT_EPS = 1e-6
+"""Added to a second moment before its rsqrt."""
+FACTOR_EPS = 1e-8
+"""Added to row and column moments before their rsqrt feature."""
+
+
+class Decays(NamedTuple):
+    """EMA decays β, one entry per copy of the accumulator."""
+
+    momentum: Array
+    second_moment: Array
+    factored: Array
+
+
+class Accumulators(NamedTuple):
+    """State of one tensor; K copies along the leading axis, one per decay.
+
+    For rank < 2 there is nothing to factor: `row` holds the full moment and `col` is empty.
+    """
+
+    momentum: Array
+    """[K, *shape]"""
+    second_moment: Array
+    """[K, *shape]"""
+    row: Array
+    """[K, *shape] with the largest dimension reduced to 1"""
+    col: Array
+    """[K, *shape] with the second largest dimension reduced to 1"""
+
+
+def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Axes (d1, d0) of the second largest and the largest dimension, ties in index order; None for rank < 2."""
+    if len(shape) < 2:
+        return None
+    order = np.argsort(shape, kind="stable")
+    return int(order[-2]), int(order[-1])
+
+
+def initial(shape: tuple[int, ...], decays: Decays) -> Accumulators:
+    """All zero, float32."""
+    axes = factored_axes(shape)
+    row = _reduced(shape, axes[1]) if axes else shape
+    col = _reduced(shape, axes[0]) if axes else (0,)
+    sizes = [len(decays.momentum), len(decays.second_moment), len(decays.factored), len(decays.factored)]
+    return Accumulators(*(jnp.zeros((k, *s)) for k, s in zip(sizes, (shape, shape, row, col), strict=True)))
+
+
+def _reduced(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], 1, *shape[axis + 1 :])
+
+
+def _ema(old: Array, new: Array, decay: Array) -> Array:
+    decay = decay.reshape(-1, *(1,) * new.ndim)
+    return decay * old + (1 - decay) * new
+
+
+def update(state: Accumulators, gradient: Array, decays: Decays) -> Accumulators:
+    """Takes one gradient into all moments."""
+    axes = factored_axes(gradient.shape)
+    square = jnp.square(gradient)
+    floored = square + SQUARE_FLOOR
+    row = floored.mean(axes[1], keepdims=True) if axes else floored
+    return Accumulators(
+        _ema(state.momentum, gradient, decays.momentum),
+        _ema(state.second_moment, square, decays.second_moment),
+        _ema(state.row, row, decays.factored),
+        _ema(state.col, floored.mean(axes[0], keepdims=True), decays.factored) if axes else state.col,
+    )
+
+
+class FactoredFeatures(NamedTuple):
+    """Features of the factored moments, K copies along the leading axis; row and column ones stay small."""
+
+    gradient: Array
+    """g times the Adafactor factors"""
+    row: Array
+    col: Array
+    row_rsqrt: Array
+    col_rsqrt: Array
+    momentum: Array
+    """m times the Adafactor factors"""
+
+
+def factored_features(
+    state: Accumulators, gradient: Array, momentum: Array, vector_eps: float
+) -> FactoredFeatures:
+    """Features of the row and column moments.
+
+    Args:
+        state: accumulators of this tensor.
+        gradient: [*shape].
+        momentum: [K, *shape], as many copies as factored decays.
+        vector_eps: added to the moment of tensors of rank < 2 before the rsqrt that scales their momentum.
+    """
+    axes = factored_axes(gradient.shape)
+    if axes is None:
+        full = state.row
+        scaled = gradient * _safe_rsqrt(full + SAFE_RSQRT_FLOOR)
+        root = rsqrt(full + FACTOR_EPS)
+        return FactoredFeatures(scaled, full, full, root, root, momentum * rsqrt(full + vector_eps))
+    mean = state.row.mean(1 + axes[0], keepdims=True)
+    factor = _safe_rsqrt(state.row / (mean + ROW_MEAN_EPS)) * _safe_rsqrt(state.col)
+    row_rsqrt, col_rsqrt = rsqrt(state.row + FACTOR_EPS), rsqrt(state.col + FACTOR_EPS)
+    return FactoredFeatures(
+        gradient * factor, state.row, state.col, row_rsqrt, col_rsqrt, momentum * factor
+    )
+
+
+def _safe_rsqrt(x: Array) -> Array:
+    return rsqrt(jnp.maximum(x, SAFE_RSQRT_FLOOR))

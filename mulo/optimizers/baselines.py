@@ -1,0 +1,66 @@
+"""AdamW and µAdam: optax's AdamW with its update scaled by the multipliers of the parametrization.
+
+µAdam is Adam under µP (Yang et al. 2022, arXiv 2203.03466): the learning rate of hidden matrices scales with 1/fan_in.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mulo.config import AdamConfig
+from mulo.optimizers.scaling import by_path
+from mulo.types import Array, Multipliers, Params, Theta
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The baseline's settings; θ holds the ones that may differ between vmapped trainings."""
+
+    config: AdamConfig
+
+    def init(self, key: Array) -> Theta:
+        """The configured learning rate, decays and weight decay as scalars; `key` plays no role."""
+        del key
+        names = ("learning_rate", "b1", "b2", "weight_decay")
+        return {name: jnp.float32(getattr(self.config, name)) for name in names}
+
+    def transform(
+        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
+    ) -> optax.GradientTransformationExtraArgs:
+        """AdamW whose whole update, weight decay included, is scaled by the multipliers."""
+        chain = optax.chain(
+            optax.scale_by_adam(theta["b1"], theta["b2"], self.config.eps),
+            optax.add_decayed_weights(theta["weight_decay"]),
+            optax.scale_by_learning_rate(self._schedule(theta["learning_rate"], num_steps)),
+            _scale_by_multipliers(multipliers),
+        )
+        return optax.with_extra_args_support(chain)
+
+    def _schedule(self, peak: Array, num_steps: Array | int) -> Any:
+        if self.config.schedule == "constant":
+            return optax.constant_schedule(peak)
+        warmup = self.config.warmup_fraction * num_steps
+        final = self.config.final_fraction
+
+        def warmup_cosine(step: Array) -> Array:
+            rising = (step + 1) / jnp.maximum(warmup, 1)
+            progress = jnp.clip((step - warmup) / jnp.maximum(num_steps - warmup, 1), 0, 1)
+            falling = final + (1 - final) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+            return peak * jnp.where(step < warmup, jnp.minimum(rising, 1), falling)
+
+        return warmup_cosine
+
+
+def _scale_by_multipliers(multipliers: Multipliers) -> optax.GradientTransformation:
+    def init_fn(params: Params) -> optax.EmptyState:
+        by_path(multipliers, params)
+        return optax.EmptyState()
+
+    def update_fn(updates: Any, state: optax.EmptyState, params: Params | None = None) -> tuple[Any, Any]:
+        del params
+        return jax.tree.map(lambda c, u: c * u, by_path(multipliers, updates), updates), state
+
+    return optax.GradientTransformation(init_fn, update_fn)

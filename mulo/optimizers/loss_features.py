@@ -1,0 +1,47 @@
+"""VeLO's view of the loss so far: exponential averages of ten horizons, compared with one another.
+
+Source: Metz et al. 2022 (arXiv 2211.09760) and its published implementation.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from mulo.types import Array
+
+HORIZONS = 10
+WARMUP = 2
+"""Features are zero until more losses than this have been seen."""
+
+
+class LossFeatureState(NamedTuple):
+    """Averages [10], their minima so far [10], and the number of losses seen."""
+
+    mean: Array
+    minimum: Array
+    count: Array
+
+
+def initial() -> LossFeatureState:
+    """No loss seen."""
+    return LossFeatureState(jnp.zeros(HORIZONS), jnp.full(HORIZONS, 999999999999.0), jnp.int32(0))
+
+
+def update(state: LossFeatureState, loss: Array, num_steps: Array | int) -> tuple[LossFeatureState, Array]:
+    """Takes in one loss and returns the nine features, each within [−1, 1]."""
+    horizons = 10 ** jnp.linspace(1.0, jnp.log10(jnp.float32(num_steps)), HORIZONS)
+    decays = jnp.exp(-1 / horizons)
+    count = state.count + 1
+    # Old means under the new correction, as published: it keeps one spike from taking over the averages.
+    ceiling = 2 * jnp.abs(jnp.max(state.mean / (1 - decays**count)))
+    loss = jnp.where(state.count == 0, loss, jnp.minimum(loss, ceiling)).astype(jnp.float32)
+    mean = decays * state.mean + (1 - decays) * loss
+    corrected = mean / (1 - decays**count)
+    minimum = jnp.minimum(state.minimum, corrected)
+    return LossFeatureState(mean, minimum, count), _features(corrected, minimum, count)
+
+
+def _features(corrected: Array, minimum: Array, count: Array) -> Array:
+    gap = corrected[:-1] - minimum[:-1]
+    longer = jnp.maximum(1e-8, corrected[1:] - minimum[:-1])
+    return jnp.where(count <= WARMUP, 0.0, jnp.clip(gap / longer - 1, -1, 1))

@@ -1,0 +1,43 @@
+"""What every optimizer here does around its own rule: look up multipliers by path, demand what it needs."""
+
+from typing import Any, TypeVar
+
+import jax
+
+from mulo import trees
+from mulo.errors import MultiplierError
+from mulo.types import Multipliers
+
+T = TypeVar("T")
+
+
+def by_path(multipliers: Multipliers, tree: Any) -> Any:
+    """The multiplier of every leaf, as a tree of floats like `tree`.
+
+    The lookup goes by path, not by structure, so that `optax.masked` and `optax.multi_transform`, which hide some
+    leaves from the optimizer, leave the rest in place.
+
+    Raises:
+        MultiplierError: a leaf has no multiplier; it is never taken to be 1 by silence.
+    """
+    paths = trees.names(tree)
+    missing = [path for path in paths if path not in multipliers]
+    if missing:
+        known = ", ".join(sorted(multipliers)[:8]) or "nothing"
+        raise MultiplierError(
+            f"No update multiplier is given for {', '.join(missing)}: every parameter needs one, 1.0 where its update "
+            f"is not scaled. Multipliers are there for: {known}."
+        )
+    return jax.tree.structure(tree).unflatten([multipliers[path] for path in paths])
+
+
+def required(value: T | None, name: str, optimizer: str) -> T:
+    """The value; raises TypeError naming the argument of `update` that was left out."""
+    if value is None:
+        raise TypeError(f"{optimizer} needs `{name}`: call update(gradients, state, params, value=loss).")
+    return value
+
+
+def cast_like(updates: Any, like: Any) -> Any:
+    """Gives every leaf the dtype found at the same place of `like`."""
+    return jax.tree.map(lambda update, x: update.astype(x.dtype), updates, like)

@@ -1,0 +1,101 @@
+"""small_fc_lopt, SP and µP (Metz et al. 2022, arXiv 2203.11860; µLO, arXiv 2406.00153, equation 3 and table 2)."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.lax import rsqrt
+
+from mulo.config import SmallFCConfig
+from mulo.optimizers import accumulators, per_parameter_mlp
+from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays
+from mulo.optimizers.scaling import by_path, cast_like, required
+from mulo.types import Array, Multipliers, Params, Theta
+
+TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
+FEATURES = 28 + len(TIME_SCALES)
+
+
+class SmallFCState(NamedTuple):
+    """State of a training: per-tensor accumulators in the parameters' tree, steps done, gradient entries zeroed."""
+
+    tensors: Any
+    step: Array
+    non_finite: Array
+
+
+@dataclass(frozen=True)
+class SmallFC:
+    """The optimizer's static settings; θ is `{"mlp": MLP, "decays": Decays}`."""
+
+    config: SmallFCConfig
+
+    def init(self, key: Array) -> Theta:
+        """Fresh θ: truncated normal MLP weights, decay offsets 0."""
+        mlp = per_parameter_mlp.init(key, FEATURES, self.config.hidden_size, 2)
+        return {"mlp": mlp, "decays": jax.tree.map(jnp.zeros_like, _initial_decays())}
+
+    def transform(
+        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer with weights `theta`; `num_steps` plays no role in this architecture, nor does `value`."""
+        del num_steps
+        decays = decode_decays(theta["decays"])
+
+        def init_fn(params: Params) -> SmallFCState:
+            by_path(multipliers, params)
+            tensors = jax.tree.map(lambda p: accumulators.initial(jnp.shape(p), decays), params)
+            return SmallFCState(tensors, jnp.int32(0), jnp.int32(0))
+
+        def update_fn(
+            updates: Any, state: SmallFCState, params: Params | None = None, **extra: Any
+        ) -> tuple[Any, SmallFCState]:
+            del extra
+            params = required(params, "params", self.config.name)
+            gradients, zeroed = self._finite(jax.tree.map(lambda g: g.astype(jnp.float32), updates))
+            tensors = jax.tree.map(lambda g, old: accumulators.update(old, g, decays), gradients, state.tensors)
+
+            def move(c: float, g: Array, p: Array, accumulated: Accumulators) -> Array:
+                return -c * self._step(theta["mlp"], g, p, accumulated, state.step)
+
+            moved = jax.tree.map(move, by_path(multipliers, updates), gradients, params, tensors)
+            return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite + zeroed)
+
+        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+    def _finite(self, gradients: Any) -> tuple[Any, Array]:
+        """Zeroes non-finite entries, where the settings say so, and counts them."""
+        if not self.config.zero_non_finite:
+            return gradients, jnp.int32(0)
+        counts = [jnp.sum(~jnp.isfinite(g), dtype=jnp.int32) for g in jax.tree.leaves(gradients)]
+        return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradients), sum(counts, jnp.int32(0))
+
+    def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators, step: Array) -> Array:
+        features = tensor_features(g, p.astype(jnp.float32), state)
+        direction, magnitude = per_parameter_mlp.apply(mlp, features, g.shape, time_features(step))
+        return self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
+
+
+def _initial_decays() -> Decays:
+    return Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.999]), jnp.array([0.9, 0.99, 0.999]))
+
+
+def decode_decays(offsets: Decays) -> Decays:
+    """β = 1 − exp(10·(log(1 − β0)/10 + offset)), that of the second moments clipped to [0, 1]."""
+    decays = jax.tree.map(lambda b0, x: 1 - jnp.exp(10 * (jnp.log(1 - b0) / 10 + x)), _initial_decays(), offsets)
+    return Decays(decays.momentum, jnp.clip(decays.second_moment, 0, 1), jnp.clip(decays.factored, 0, 1))
+
+
+def tensor_features(g: Array, p: Array, state: Accumulators) -> list[Array]:
+    """The 28 features of one tensor before normalisation, in the order of the MLP's inputs."""
+    m, v = state.momentum, state.second_moment
+    root = rsqrt(v + MOMENT_EPS)
+    factored = accumulators.factored_features(state, g, m, vector_eps=MOMENT_EPS)
+    return [g[None], p[None], m, v, m * root, root, *factored]
+
+
+def time_features(step: Array) -> Array:
+    """[11], tanh(t/τ − 1) with t the iteration before its increment."""
+    return jnp.tanh(step / jnp.array(TIME_SCALES) - 1)

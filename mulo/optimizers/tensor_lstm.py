@@ -1,0 +1,104 @@
+"""VeLO's per-tensor LSTM: from statistics of every tensor to its mixing weights and learning rate.
+
+Source: Metz et al. 2022 (arXiv 2211.09760); the LSTM is Haiku's (gates i, g, f, o; forget bias +1).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.lax import rsqrt
+
+from mulo.optimizers.accumulators import Accumulators
+from mulo.types import Array, Params
+
+INPUTS = 30
+RANKS = 5
+
+
+class Linear(NamedTuple):
+    """Weights [inputs, outputs] and biases [outputs]."""
+
+    w: Array
+    b: Array
+
+    def __call__(self, x: Array) -> Array:
+        """[..., inputs] → [..., outputs], in full float32 on every backend."""
+        return jnp.matmul(x, self.w, precision=jax.lax.Precision.HIGHEST) + self.b
+
+
+class LSTMState(NamedTuple):
+    """Hidden and cell state, each [tensors, lstm_hidden_size]."""
+
+    hidden: Array
+    cell: Array
+
+
+class TensorLSTM(NamedTuple):
+    """Weights of the per-tensor network."""
+
+    others: Linear
+    """What a tensor tells the others (Haiku's `linear_1`)."""
+    own: Linear
+    """What a tensor tells itself (`linear_2`)."""
+    gates: Linear
+    controls: Linear
+    step_size: Linear
+    initial: LSTMState
+    """[1, lstm_hidden_size], the state every tensor starts from."""
+
+
+def init(key: Array, hidden: int, param_inits: int) -> TensorLSTM:
+    """Truncated normal weights of std 1/√fan_in, zero biases and initial state."""
+    keys = iter(jax.random.split(key, 5))
+    return TensorLSTM(
+        _linear(next(keys), INPUTS, hidden),
+        _linear(next(keys), INPUTS, hidden),
+        _linear(next(keys), 2 * hidden, 4 * hidden),
+        _linear(next(keys), hidden, param_inits),
+        _linear(next(keys), hidden, 1),
+        LSTMState(jnp.zeros((1, hidden)), jnp.zeros((1, hidden))),
+    )
+
+
+def _linear(key: Array, fan_in: int, fan_out: int) -> Linear:
+    return Linear(jax.random.truncated_normal(key, -2, 2, (fan_in, fan_out)) / jnp.sqrt(fan_in), jnp.zeros(fan_out))
+
+
+def initial_state(lstm: TensorLSTM, tensors: int) -> LSTMState:
+    """One copy of the learned initial state per tensor."""
+    return jax.tree.map(lambda x: jnp.tile(x, (tensors, 1)), lstm.initial)
+
+
+def apply(lstm: TensorLSTM, inputs: Array, state: LSTMState) -> tuple[Array, Array, LSTMState]:
+    """[tensors, 30] → controls [tensors, param_inits], step sizes [tensors], new state."""
+    mixed = lstm.own(inputs) + jnp.max(jax.nn.relu(lstm.others(inputs)), axis=0)
+    gates = lstm.gates(jnp.concatenate([mixed, state.hidden], axis=-1))
+    i, g, f, o = jnp.split(gates, 4, axis=-1)
+    cell = jax.nn.sigmoid(f + 1) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+    hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+    return lstm.controls(hidden), lstm.step_size(hidden)[:, 0], LSTMState(hidden, cell)
+
+
+def inputs(shared: Array, params: Params, tensors: Any) -> Array:
+    """[tensors, 30]: the shared inputs (fraction left, loss features) and each tensor's own statistics."""
+    rows = jax.tree.map(lambda p, state: jnp.concatenate([shared, _statistics(p, state)]), params, tensors)
+    return jnp.stack(jax.tree.leaves(rows))
+
+
+def _statistics(p: Array, state: Accumulators) -> Array:
+    """[12]: mean rms 1, rank one-hot 5, momentum variance 3, rms variance 3 (around the momentum's mean)."""
+    p = p.astype(jnp.float32)
+    scale = rsqrt(jnp.maximum(1e-9, jnp.mean(jnp.square(p))))
+    axes = tuple(range(1, p.ndim + 1))
+    momentum, rms = scale * state.momentum, scale * state.second_moment
+    mean = momentum.mean(axes, keepdims=True)
+    var_momentum = jnp.square(momentum - mean).mean(axes)
+    var_rms = jnp.square(rms - mean).mean(axes)
+    rank = jax.nn.one_hot(sum(size > 1 for size in p.shape), RANKS)
+    squashed = [_squash(rms.mean(axes)), rank, _squash(var_momentum), _squash(var_rms)]
+    return jnp.concatenate(squashed)
+
+
+def _squash(x: Array) -> Array:
+    return 0.5 * jnp.clip(jnp.log(1e-8 + jnp.abs(10 * x)), -5, 5)

@@ -1,0 +1,134 @@
+"""VeLO, SP and µP (Metz et al. 2022, arXiv 2211.09760; µLO, arXiv 2406.00153, equation 3 and tables 3 and 4).
+
+Once per step an LSTM reads statistics of every tensor and mixes, for each, its own weights of the per-parameter MLP
+out of `param_inits` copies; the MLP then moves every parameter. The LSTM sees the accumulators of before the step,
+the MLP those of after it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.lax import rsqrt
+
+from mulo.config import VeLOConfig
+from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm
+from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays
+from mulo.optimizers.loss_features import LossFeatureState
+from mulo.optimizers.scaling import by_path, cast_like, required
+from mulo.optimizers.tensor_lstm import LSTMState
+from mulo.types import Array, Multipliers, Params, Theta
+
+FEATURES = 30
+OUTPUTS = 3
+"""Direction, magnitude, and one that nothing reads; it is part of every stored θ."""
+GRADIENT_CLIP = 1000.0
+SMALL_CLIP = 0.1
+SCALE_EPS = 1e-9
+
+
+class VeLOState(NamedTuple):
+    """State of a training: per-tensor accumulators in the parameters' tree, LSTM state, loss averages, steps done."""
+
+    tensors: Any
+    lstm: LSTMState
+    loss: LossFeatureState
+    step: Array
+
+
+@dataclass(frozen=True)
+class VeLO:
+    """The optimizer's static settings; θ is `{"mlp": MLP with a leading axis [param_inits], "lstm": TensorLSTM}`."""
+
+    config: VeLOConfig
+
+    def init(self, key: Array) -> Theta:
+        """Fresh θ: truncated normal weights of std 1/√fan_in, zero biases and LSTM state."""
+        mlp_key, lstm_key = jax.random.split(key)
+        keys = jax.random.split(mlp_key, self.config.param_inits)
+        mlp = jax.vmap(lambda k: per_parameter_mlp.init(k, FEATURES, self.config.hidden_size, OUTPUTS))(keys)
+        return {
+            "mlp": mlp,
+            "lstm": tensor_lstm.init(lstm_key, self.config.lstm_hidden_size, self.config.param_inits),
+        }
+
+    def transform(
+        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer with weights `theta` for a training of `num_steps` steps; `update` needs `value=loss`."""
+
+        def init_fn(params: Params) -> VeLOState:
+            by_path(multipliers, params)
+            tensors = jax.tree.map(lambda p: accumulators.initial(jnp.shape(p), _decays()), params)
+            lstm = tensor_lstm.initial_state(theta["lstm"], len(jax.tree.leaves(params)))
+            return VeLOState(tensors, lstm, loss_features.initial(), jnp.int32(0))
+
+        def update_fn(
+            updates: Any,
+            state: VeLOState,
+            params: Params | None = None,
+            *,
+            value: Array | None = None,
+            **extra: Any,
+        ) -> tuple[Any, VeLOState]:
+            del extra
+            params = required(params, "params", self.config.name)
+            loss = required(value, "value", self.config.name)
+            gradients = jax.tree.map(_clipped, updates)
+            loss_state, loss_inputs = loss_features.update(state.loss, loss, num_steps)
+            shared = jnp.concatenate([_fraction_left(state.step / num_steps), loss_inputs])
+            inputs = tensor_lstm.inputs(shared, params, state.tensors)
+            mlps, rates, lstm = self._mix(theta, inputs, state.lstm)
+            tensors = jax.tree.map(lambda g, old: accumulators.update(old, g, _decays()), gradients, state.tensors)
+            order = jax.tree.structure(updates).unflatten(range(len(rates)))
+
+            def move(c: float, i: int, g: Array, p: Array, accumulated: Accumulators) -> Array:
+                mlp = jax.tree.map(lambda weights: weights[i], mlps)
+                return -c * rates[i] * self._step(mlp, g, p.astype(jnp.float32), accumulated)
+
+            moved = jax.tree.map(move, by_path(multipliers, updates), order, gradients, params, tensors)
+            return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
+
+        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+    def _mix(self, theta: Theta, inputs: Array, state: LSTMState) -> tuple[Any, Array, LSTMState]:
+        """Per tensor: the mixed MLP weights and the factor `lr_mult` of its step, both with a leading axis."""
+        controls, rates, state = tensor_lstm.apply(theta["lstm"], inputs, state)
+        scale = self.config.interp_mult / self.config.param_inits
+
+        def mixed(copies: Array) -> Array:
+            return scale * jnp.tensordot(controls, copies, axes=1, precision=jax.lax.Precision.HIGHEST)
+
+        return jax.tree.map(mixed, theta["mlp"]), rates, state
+
+    def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators) -> Array:
+        direction, magnitude, _ = per_parameter_mlp.apply(mlp, tensor_features(g, p, state), g.shape)
+        step = self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
+        if self.config.param_scale_mult:
+            step *= jnp.sqrt(jnp.mean(jnp.square(p)) + SCALE_EPS)
+        return step
+
+
+def _decays() -> Decays:
+    return Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.999]), jnp.array([0.9, 0.99, 0.999]))
+
+
+def _clipped(gradient: Array) -> Array:
+    return jnp.clip(gradient.astype(jnp.float32), -GRADIENT_CLIP, GRADIENT_CLIP)
+
+
+def _fraction_left(fraction: Array) -> Array:
+    """[9], tanh(10·(f − τ)) with f = t/num_steps, t before its increment."""
+    return jnp.tanh(10 * (fraction - jnp.array([0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1])))
+
+
+def tensor_features(g: Array, p: Array, state: Accumulators) -> list[Array]:
+    """The 30 features of one tensor before normalisation, in the order of the MLP's inputs."""
+    m, v = state.momentum, state.second_moment
+    root = rsqrt(v + MOMENT_EPS)
+    factored = accumulators.factored_features(state, g, m, vector_eps=0.0)
+    small = jnp.clip(g, -SMALL_CLIP, SMALL_CLIP)
+    own = [g[None], small[None], p[None], m, v, m * root, root, factored.gradient, g * root]
+    return [*own, *factored[1:]]

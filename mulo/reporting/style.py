@@ -1,0 +1,145 @@
+"""The common look of all pictures, and how they are saved.
+
+Matplotlib is imported where it is used, because that takes about a second.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mulo.evaluation.results import replacing
+
+DPI = 160
+GREY = "#666666"
+
+_LOOK: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "figure.titlesize": 11,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "svg.hashsalt": "mulo",
+}
+
+
+class Line(NamedTuple):
+    """Colour, marker and dashes of one optimizer."""
+
+    color: str
+    marker: str
+    linestyle: str
+
+
+# Okabe and Ito's colours, told apart with any colour vision; one hue for each architecture.
+_KNOWN = {
+    "velo_mup": ("#0072B2", "o"),
+    "velo_sp": ("#56B4E9", "^"),
+    "small_fc_mup": ("#D55E00", "s"),
+    "small_fc_sp": ("#E69F00", "v"),
+    "mu_adam": ("#009E73", "D"),
+    "adamw": ("#4D4D4D", "P"),
+}
+_OTHERS = (("#CC79A7", "p"), ("#8C6D31", "h"), ("#7B4FA3", "<"), ("#999999", ">"))
+
+
+def lines(optimizers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
+    """The look of each (optimizer, parametrization): µP solid, SP dashed, and colours that stay."""
+    unknown = [pair for pair in optimizers if pair[0] not in _KNOWN]
+    found = {}
+    for pair in optimizers:
+        color, marker = _KNOWN.get(pair[0]) or _OTHERS[unknown.index(pair) % len(_OTHERS)]
+        found[pair] = Line(color, marker, "-" if pair[1] == "mup" else "--")
+    return found
+
+
+def sequence(count: int) -> list[Any]:
+    """Colours from dark to light for things that have an order, such as layers."""
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](place) for place in np.linspace(0, 0.82, count)]
+
+
+@contextmanager
+def picture(stem: Path, rows: int, columns: int, size: tuple[float, float], **shared: Any) -> Iterator[Any]:
+    """Yields (figure, axes [rows, columns]) of `size` inches, then saves them as `stem`.png and `stem`.svg.
+
+    The same drawing gives the same bytes of SVG: no date, and no random identifiers.
+    """
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    # From the defaults on, because a user's own matplotlibrc must not change the pictures.
+    with style.context(["default", _LOOK]):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False, **shared)
+        save(figure, stem)
+
+
+def save(figure: Any, stem: Path) -> None:
+    """Writes a figure as `stem`.png and `stem`.svg."""
+    for kind, options in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
+        with replacing(Path(f"{stem}.{kind}")) as partial:
+            figure.savefig(partial, format=kind, **options)
+
+
+def width_axis(axes: Any, widths: Sequence[int], labelled: int = 8) -> None:
+    """A log₂ axis whose ticks are exactly the widths; of more than `labelled`, every second has a label."""
+    axes.set_xscale("log", base=2)
+    if widths:
+        # Not left to the lines: where every seed diverged there are none.
+        margin = max(widths[-1] / widths[0], 2.0) ** 0.07
+        axes.set_xlim(widths[0] / margin, widths[-1] * margin)
+    every = 1 if len(widths) <= labelled else 2
+    axes.set_xticks(widths, [str(width) if i % every == 0 else "" for i, width in enumerate(widths)])
+    axes.minorticks_off()
+    axes.set_xlabel("width")
+
+
+def loss_axis(axes: Any, losses: Any) -> None:
+    """Makes the y axis logarithmic where finite losses are positive and span more than a factor of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    shown = np.asarray(losses, float)
+    shown = shown[np.isfinite(shown)]
+    if shown.size and shown.min() > 0 and shown.max() > 10 * shown.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def headroom(axes: Any, share: float) -> None:
+    """Raises the upper y limit by a share of the axis, leaving the lower one where it is."""
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(low, high * (high / low) ** share)
+    else:
+        axes.set_ylim(low, high + share * (high - low))
+
+
+def cross(axes: Any, x: float, place: int, color: str, text: str = "") -> None:
+    """A cross for divergence at the top edge; `place` counts downwards those that share one x."""
+    axes.annotate(
+        f"× {text}".strip(),
+        (x, 1),
+        xycoords=axes.get_xaxis_transform(),
+        xytext=(-4, -11 * place),
+        textcoords="offset points",
+        va="center",
+        color=color,
+        fontsize=9,
+        fontweight="bold",
+        annotation_clip=False,
+    )
