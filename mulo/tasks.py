@@ -98,18 +98,20 @@ class ClassificationTask:
         return next(n for n in range(max(1, wanted), examples + 1) if examples % n == 0)
 
 
-def make_tasks(config: TaskConfig, parametrization: str, dataset: Dataset, widths: list[int] | None = None) -> list[Any]:
+def make_tasks(
+    config: TaskConfig, parametrization: str, dataset: Dataset, widths: list[int] | None = None
+) -> list[Any]:
     """One task per width of the configuration, or per width given."""
     scheme = Parametrization(parametrization, config.bias_init, config.output_init)
     return [_mlp_task(config, scheme, dataset, width) for width in widths or config.all_widths]
 
 
-def _mlp_task(config: TaskConfig, scheme: Parametrization, dataset: Dataset, width: int) -> ClassificationTask:
+def _mlp_task(
+    config: TaskConfig, scheme: Parametrization, dataset: Dataset, width: int
+) -> ClassificationTask:
     def build(rngs: nnx.Rngs) -> MLP:
         return MLP(config, width, dataset.input_shape, dataset.classes, scheme, rngs)
 
     return ClassificationTask(
         f"mlp_w{width}_d{config.depth}", build, dataset, config.batch_size, scheme, width, config.depth
     )
-
-

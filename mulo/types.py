@@ -1,6 +1,6 @@
 """Protocols and aliases shared by all layers; imports nothing of mulo."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
@@ -26,7 +26,7 @@ class Layer(NamedTuple):
     preactivation: Array
     """[batch, fan_out]"""
     linear: Any
-    """Function of inputs: the layer's matrix (with its forward multiplier), without its bias."""
+    """Function of inputs: the layer's matrix with its forward multiplier, without its bias; linear in the matrix."""
 
 
 class Dataset(Protocol):
@@ -82,6 +82,17 @@ class Task(Protocol):
 
     def full_loss(self, params: Params, data: Any, split: str) -> Array:
         """Mean loss over a fixed set of examples of 'train' or 'test', a scalar."""
+
+
+class LayeredTask(Task, Protocol):
+    """A task that shows what each of its layers computes."""
+
+    @property
+    def width(self) -> int:
+        """The size that grows from one of a family of networks to the next."""
+
+    def layers(self, params: Params, inputs: Array) -> Sequence[Layer]:
+        """Every layer on [batch, *input_shape] inputs, in the order of computation."""
 
 
 class LearnedOptimizer(Protocol):

@@ -74,8 +74,7 @@ class RecipeConfig:
     """An inner loss above this, or not finite, counts as this in the meta-loss."""
     save_every: int = setting(100, low=1)
     validate_every: int = setting(100, low=1)
-    """Outer steps between full unrolls of the unperturbed θ on held-out seeds; the best θ is chosen by them."""
-    validation_seeds: int = setting(4, low=1)
+    """Outer steps between full unrolls of the unperturbed θ on 2·pairs held-out seeds, which choose the best θ."""
     outer: OuterConfig = field(default_factory=OuterConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
 
@@ -145,7 +144,9 @@ class Config:
 
     def check_together(self, prefix: str) -> None:
         """Options that only some modes read are refused in the others, and required where they are needed."""
-        _check_belongs("checkpoint", self.checkpoint, self.mode, needed=("evaluate",), also=("coordinate_check",))
+        _check_belongs(
+            "checkpoint", self.checkpoint, self.mode, needed=("evaluate",), also=("coordinate_check",)
+        )
         _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=())
         trains = self.mode in ("main", "meta_train")
         if trains and isinstance(self.optimizer, AdamConfig):
@@ -166,7 +167,9 @@ def _check_belongs(
     if value is None and mode in needed:
         raise ConfigError(f"mode={mode} needs {key}=<path>, and none was given.")
     if value is not None and mode not in needed + also:
-        raise ConfigError.value(key, value, f"only in mode={' or mode='.join(needed + also)}", f"The mode is {mode}.")
+        raise ConfigError.value(
+            key, value, f"only in mode={' or mode='.join(needed + also)}", f"The mode is {mode}."
+        )
 
 
 __all__ = [

@@ -54,7 +54,9 @@ def read_reference(path: str | Path) -> Reference:
             [_at(groups["expected"], t, groups["params"]) for t in steps],
         )
     except KeyError as error:
-        raise ReferenceFileError(f"{path} is not a whole reference file: {error.args[0]} is missing.") from error
+        raise ReferenceFileError(
+            f"{path} is not a whole reference file: {error.args[0]} is missing."
+        ) from error
 
 
 def _groups(path: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -64,7 +66,9 @@ def _groups(path: Path) -> dict[str, dict[str, np.ndarray]]:
     except FileNotFoundError as error:
         raise ReferenceFileError(f"reference={path} does not exist.") from error
     except Exception as error:
-        raise ReferenceFileError(f"reference={path} is not a readable npz file without pickles: {error}") from error
+        raise ReferenceFileError(
+            f"reference={path} is not a readable npz file without pickles: {error}"
+        ) from error
     groups: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         group, _, rest = name.partition("/")
@@ -107,6 +111,8 @@ def replay(reference: Reference) -> dict[str, float]:
 def _error(p: np.ndarray, moved: np.ndarray, p_ref: np.ndarray, moved_ref: np.ndarray) -> float:
     """The error of one update, in double precision; not finite where either trajectory is not."""
     own, reference = moved.astype(np.float64) - p, moved_ref.astype(np.float64) - p_ref
-    tolerance = RELATIVE_TOLERANCE * np.linalg.norm(reference) + ULP_TOLERANCE * np.linalg.norm(np.spacing(np.abs(p_ref)))
+    tolerance = RELATIVE_TOLERANCE * np.linalg.norm(reference) + ULP_TOLERANCE * np.linalg.norm(
+        np.spacing(np.abs(p_ref))
+    )
     error = float(np.linalg.norm(own - reference) / tolerance)
     return error if np.isfinite(error) else float("inf")

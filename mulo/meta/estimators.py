@@ -6,6 +6,7 @@
 - `truncated_es`: as PES, but weighed by the last ε alone. Biased: it does not see how earlier perturbations act later.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from mulo import randomness
 from mulo.config import RecipeConfig
 from mulo.meta.particles import Particles, both, initial, perturbations, renew, sides
-from mulo.meta.unroll import Training, clip_losses, unroll
+from mulo.meta.unroll import Training, clip_losses, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
 
@@ -27,9 +28,6 @@ class Losses(NamedTuple):
     """How many were at or above the clip or not finite."""
     non_finite: Array
     steps: Array
-
-    def __add__(self, other: tuple[Any, ...]) -> "Losses":
-        return Losses(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class Estimate(NamedTuple):
@@ -55,15 +53,29 @@ class Estimator:
 
     def __init__(self, task: Task, optimizer: LearnedOptimizer, recipe: RecipeConfig) -> None:
         self.task, self.optimizer, self.recipe = task, optimizer, recipe
-        self.advance = jax.jit(self._advance, donate_argnums=1)
-        self._begin = jax.jit(self._renew_and_perturb, donate_argnums=1)
-        self._finish = jax.jit(self._weigh)
+        self.start = jax.jit(jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0)))
+        self.advance: Any = jax.jit(self._advance, donate_argnums=1)
+        self._renew: Any = jax.jit(partial(renew, task, optimizer, recipe), donate_argnums=1)
 
     def initial(self, theta: Theta) -> Particles:
         """Particles before the first outer step."""
         return initial(self.task, self.optimizer, theta, self.recipe.pairs)
 
-    def estimate(self, theta: Theta, particles: Particles, step: int, key: Array) -> tuple[Particles, Estimate]:
+    def compile(self, theta: Theta) -> None:
+        """Compiles this task's own programs ahead of their first call, so that several tasks can do it at once."""
+        key = randomness.root(0)
+        renewed = self._renew.lower(theta, jax.eval_shape(self.initial, theta), 0, key)
+        particles = renewed.out_info
+        perturbed = jax.eval_shape(self._perturb, theta, particles.xi, key)
+        lengths = jax.eval_shape(both, particles.length)
+        advance = self.advance.lower(
+            perturbed.thetas, particles.training, lengths, self.task.data, perturbed.keys, 0
+        )
+        self._renew, self.advance = renewed.compile(), advance.compile()
+
+    def estimate(
+        self, theta: Theta, particles: Particles, step: int, key: Array
+    ) -> tuple[Particles, Estimate]:
         """Advances all particles by a truncation (full ES: by a whole unroll) and estimates the gradient.
 
         Args:
@@ -72,24 +84,30 @@ class Estimator:
             step: outer step, from 0.
             key: of this task and outer step.
         """
-        particles, thetas = self._begin(theta, particles, step, key)
-        lengths, truncation = both(particles.length), self.recipe.truncation
-        truncations = int(particles.length[0]) // truncation if self.recipe.estimator == "es" else 1
-        training, total = particles.training, None
+        particles = self._renew(theta, particles, step, key)
+        thetas, xi, keys = self._perturb(theta, particles.xi, key)
+        truncations = (
+            int(particles.length[0]) // self.recipe.truncation if self.recipe.estimator == "es" else 1
+        )
+        lengths, training, losses = both(particles.length), particles.training, []
         for i in range(truncations):
-            keys = both(randomness.each(randomness.branch(key, "data", i), self.recipe.pairs))
-            training, losses = self.advance(thetas, training, lengths, self.task.data, keys)
-            total = losses if total is None else total + losses
-        aged = particles._replace(training=training, age=particles.age + truncation * truncations)
-        return aged, self._finish(particles.xi, total)
+            training, summed = self.advance(thetas, training, lengths, self.task.data, keys, i)
+            losses.append(summed)
+        age = particles.age + self.recipe.truncation * truncations
+        total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *losses)
+        return Particles(training, xi, age, particles.length), _weigh(xi, total, sigma=self.recipe.sigma)
+
+    def _perturb(self, theta: Theta, xi: Theta, key: Array) -> "_Perturbed":
+        recipe = self.recipe
+        return _perturb(theta, xi, key, recipe.sigma, recipe.pairs, accumulate=recipe.estimator == "pes")
 
     def _advance(
-        self, thetas: Theta, training: Training, lengths: Array, data: Any, keys: Array
+        self, thetas: Theta, training: Training, lengths: Array, data: Any, keys: Array, index: Array
     ) -> tuple[Training, Losses]:
-        """One truncation of every training, each with its own θ, length and key; leading axis [trainings]."""
+        """One truncation, the `index`-th under these keys, of trainings that each have their own θ, length and key."""
 
         def one(theta: Theta, training: Training, length: Array, key: Array) -> tuple[Training, Losses]:
-            steps = jax.random.split(key, self.recipe.truncation)
+            steps = jax.random.split(randomness.branch(key, index), self.recipe.truncation)
             training, losses = unroll(self.task, self.optimizer, theta, training, length, data, steps)
             return training, self._count(losses)
 
@@ -101,20 +119,32 @@ class Estimator:
         non_finite = jnp.sum(~jnp.isfinite(losses))
         return Losses(clipped.sum(), jnp.sum(clipped >= ceiling), non_finite, jnp.int32(losses.size))
 
-    def _renew_and_perturb(
-        self, theta: Theta, particles: Particles, step: Array, key: Array
-    ) -> tuple[Particles, Theta]:
-        particles = renew(self.task, self.optimizer, self.recipe, theta, particles, step, key)
-        noise_key = randomness.branch(key, "perturbation")
-        epsilon = perturbations(theta, self.recipe.sigma, noise_key, self.recipe.pairs)
-        xi = jax.tree.map(jnp.add, particles.xi, epsilon) if self.recipe.estimator == "pes" else epsilon
-        return particles._replace(xi=xi), sides(theta, epsilon)
 
-    def _weigh(self, xi: Theta, total: Losses) -> Estimate:
-        mean = (total.clipped / total.steps).reshape(2, -1)
-        weights = (mean[0] - mean[1]) / (2 * self.recipe.sigma**2)
-        steps = total.steps.sum()
-        return Estimate(_ordered_mean(xi, weights), mean.mean(), total.above.sum() / steps, total.non_finite.sum() / steps)
+class _Perturbed(NamedTuple):
+    thetas: Theta
+    """[2·pairs, …]"""
+    xi: Theta
+    """[pairs, …] what the loss differences are weighed by."""
+    keys: Array
+    """[2·pairs] keys of the minibatches, the same for both sides of a pair."""
+
+
+@partial(jax.jit, static_argnames=("sigma", "pairs", "accumulate"))
+def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, accumulate: bool) -> _Perturbed:
+    epsilon = perturbations(theta, sigma, randomness.branch(key, "perturbation"), pairs)
+    xi = jax.tree.map(jnp.add, xi, epsilon) if accumulate else epsilon
+    keys = randomness.each(randomness.branch(key, "data"), pairs)
+    return _Perturbed(sides(theta, epsilon), xi, both(keys))
+
+
+@partial(jax.jit, static_argnames="sigma")
+def _weigh(xi: Theta, total: Losses, sigma: float) -> Estimate:
+    mean = (total.clipped / total.steps).reshape(2, -1)
+    weights = (mean[0] - mean[1]) / (2 * sigma**2)
+    steps = total.steps.sum()
+    return Estimate(
+        _ordered_mean(xi, weights), mean.mean(), total.above.sum() / steps, total.non_finite.sum() / steps
+    )
 
 
 def _ordered_mean(xi: Theta, weights: Array) -> Theta:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mulo import randomness, trees
 from mulo.config import RecipeConfig
@@ -29,11 +30,10 @@ class Particles(NamedTuple):
 
 def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int) -> Particles:
     """Particles at their end, so that the first truncation starts them all."""
-    key = jax.random.key(0)
-    shapes = jax.eval_shape(lambda: jax.vmap(lambda k: start(task, optimizer, theta, 1, k))(randomness.each(key, 2 * pairs)))
-    training = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    xi = jax.tree.map(lambda x: jnp.zeros((pairs, *jnp.shape(x))), theta)
-    return Particles(training, xi, jnp.zeros(pairs, jnp.int32), jnp.zeros(pairs, jnp.int32))
+    one = jax.eval_shape(lambda: start(task, optimizer, theta, 1, randomness.root(0)))
+    training = jax.tree.map(lambda x: np.zeros((2 * pairs, *x.shape), x.dtype), one)
+    xi = jax.tree.map(lambda x: np.zeros((pairs, *x.shape), x.dtype), theta)
+    return jax.device_put(Particles(training, xi, np.zeros(pairs, np.int32), np.zeros(pairs, np.int32)))
 
 
 def draw_lengths(recipe: RecipeConfig, key: Array, count: int) -> Array:
@@ -88,9 +88,11 @@ def both(tree: Any) -> Any:
 
 def perturbations(theta: Theta, sigma: float, key: Array, pairs: int) -> Theta:
     """[pairs, …] perturbations ε of standard deviation σ, each from its own key."""
-    return jax.vmap(lambda k: jax.tree.map(lambda x: sigma * x, trees.random_normal(k, theta)))(
-        randomness.each(key, pairs)
-    )
+
+    def one(key: Array) -> Theta:
+        return jax.tree.map(lambda x: sigma * x, trees.random_normal(key, theta))
+
+    return jax.vmap(one)(randomness.each(key, pairs))
 
 
 def sides(theta: Theta, epsilon: Theta) -> Theta:

@@ -1,6 +1,7 @@
 """The outer loop: gradients of all tasks averaged, one AdamW step on θ, state that can be saved at any outer step."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,6 @@ from mulo.config import RecipeConfig
 from mulo.meta.estimators import Estimate, Estimator
 from mulo.meta.outer import outer_optimizer, schedule
 from mulo.meta.particles import Particles, to_truncations
-from mulo.meta.unroll import start
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
 Metrics = dict[str, float]
@@ -31,7 +31,9 @@ class TrainerState(NamedTuple):
     """Outer steps done."""
     best_theta: Theta
     best_loss: Array
-    """Lowest validation loss so far and its θ."""
+    """Lowest validation loss so far; inf before the first validation."""
+    best_step: Array
+    """Outer steps after which it was measured."""
 
 
 class Trainer:
@@ -54,16 +56,22 @@ class Trainer:
         self._rate = schedule(recipe.outer)
         self._move = jax.jit(self._outer_update)
 
+    def compile(self) -> None:
+        """Compiles the programs of all tasks, several at a time; the first outer step would do it one by one."""
+        theta = self.initial_theta()
+        with ThreadPoolExecutor(len(self.estimators)) as pool:
+            list(pool.map(lambda estimator: estimator.compile(theta), self.estimators))
+
     def initial_theta(self) -> Theta:
         """θ before meta-training."""
-        return self.optimizer.init(randomness.branch(self.key, "theta"))
+        return jax.jit(self.optimizer.init)(randomness.branch(self.key, "theta"))
 
     def initial(self) -> TrainerState:
         """The state before the first outer step."""
         theta = self.initial_theta()
         particles = tuple(estimator.initial(theta) for estimator in self.estimators)
-        best = jax.tree.map(jnp.copy, theta)
-        return TrainerState(theta, self._outer.init(theta), particles, jnp.int32(0), best, jnp.float32(jnp.inf))
+        return TrainerState(
+            theta, self._outer.init(theta), particles, jnp.int32(0), theta, jnp.float32(jnp.inf), jnp.int32(0))
 
     def step(self, state: TrainerState) -> tuple[TrainerState, Metrics]:
         """One outer step; `state.particles` are donated."""
@@ -90,9 +98,7 @@ class Trainer:
 
     def _metrics(self, step: int, estimates: tuple[Estimate, ...], norms: dict[str, Array]) -> Metrics:
         losses = [float(estimate.meta_loss) for estimate in estimates]
-        per_task = {
-            f"meta_loss/{task.name}": loss for task, loss in zip(self.tasks, losses, strict=True)
-        }
+        per_task = {f"meta_loss/{task.name}": loss for task, loss in zip(self.tasks, losses, strict=True)}
         return {
             "outer_step": step + 1,
             "meta_loss": float(np.mean(losses)),
@@ -108,7 +114,10 @@ class Trainer:
 
         The seeds are the same at every call and never used in meta-training: two θ are compared on equal terms.
         """
-        losses = {task.name: self._full_unroll(e, theta) for e, task in zip(self.estimators, self.tasks, strict=True)}
+        losses = {
+            task.name: self._full_unroll(e, theta)
+            for e, task in zip(self.estimators, self.tasks, strict=True)
+        }
         per_task = {f"validation_loss/{name}": loss for name, loss in losses.items()}
         return {"validation_loss": float(np.mean(list(losses.values()))), **per_task}
 
@@ -117,12 +126,12 @@ class Trainer:
         key = randomness.branch(self.key, "validation", task.name)
         length = int(to_truncations(jnp.float32(recipe.max_length), recipe.truncation))
         seeds = randomness.each(randomness.branch(key, "init"), count)
-        training = jax.vmap(lambda k: start(task, self.optimizer, theta, length, k))(seeds)
+        training = estimator.start(theta, length, seeds)
         thetas = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *jnp.shape(x))), theta)
+        keys, lengths = randomness.each(randomness.branch(key, "data"), count), jnp.full(count, length)
         total = 0.0
         for i in range(length // recipe.truncation):
-            keys = randomness.each(randomness.branch(key, "data", i), count)
-            training, losses = estimator.advance(thetas, training, jnp.full(count, length), task.data, keys)
+            training, losses = estimator.advance(thetas, training, lengths, task.data, keys, i)
             total += losses.clipped.mean()
         return float(total) / length
 
@@ -130,8 +139,7 @@ class Trainer:
         """Remembers θ if no earlier one validated better."""
         if not validation_loss < float(state.best_loss):
             return state
-        best = jax.tree.map(jnp.copy, state.theta)
-        return state._replace(best_theta=best, best_loss=jnp.float32(validation_loss))
+        return state._replace(best_theta=state.theta, best_loss=jnp.float32(validation_loss), best_step=state.step)
 
 
 def run(

@@ -10,6 +10,8 @@ from mulo.types import Array
 
 
 def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, std: float) -> Array:
+    if std == 0:
+        return jax.numpy.full(shape, mean)
     if distribution == "truncated_normal":
         return mean + std * jax.random.truncated_normal(key, -2.0, 2.0, shape)
     return mean + std * jax.random.normal(key, shape)
@@ -56,4 +58,8 @@ class Dense(nnx.Module):
         return self.linear(inputs) + self.bias[...] * self.bias_forward
 
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": jax.nn.relu, "gelu": jax.nn.gelu, "tanh": jax.numpy.tanh}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "tanh": jax.numpy.tanh,
+}

@@ -35,7 +35,13 @@ class MLP(nnx.Module):
         def dense(fan_in: int, fan_out: int, role: Role) -> Dense:
             scale_bias = config.scale_output_bias and role is Role.OUTPUT
             return Dense(
-                fan_in, fan_out, role, scheme, distribution=config.weight_init, scale_bias=scale_bias, rngs=rngs
+                fan_in,
+                fan_out,
+                role,
+                scheme,
+                distribution=config.weight_init,
+                scale_bias=scale_bias,
+                rngs=rngs,
             )
 
         self.names = ("input", *(f"hidden_{i}" for i in range(1, config.depth)), "output")

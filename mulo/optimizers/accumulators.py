@@ -4,7 +4,7 @@ Source: Metz et al. 2022 (arXiv 2203.11860), appendix; the factored second momen
 (Shazeer and Stern 2018, arXiv 1804.04235). Nothing here is bias-corrected.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +33,7 @@ class Decays(NamedTuple):
 class Accumulators(NamedTuple):
     """State of one tensor; K copies along the leading axis, one per decay.
 
-    For rank < 2 there is nothing to factor: `row` holds the full moment and `col` is empty.
+    For rank < 2 there is nothing to factor: `row` holds the full moment and `col` is `()`.
     """
 
     momentum: Array
@@ -42,7 +42,7 @@ class Accumulators(NamedTuple):
     """[K, *shape]"""
     row: Array
     """[K, *shape] with the largest dimension reduced to 1"""
-    col: Array
+    col: Any
     """[K, *shape] with the second largest dimension reduced to 1"""
 
 
@@ -56,11 +56,13 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
 
 def initial(shape: tuple[int, ...], decays: Decays) -> Accumulators:
     """All zero, float32."""
-    axes = factored_axes(shape)
-    row = _reduced(shape, axes[1]) if axes else shape
-    col = _reduced(shape, axes[0]) if axes else (0,)
-    sizes = [len(decays.momentum), len(decays.second_moment), len(decays.factored), len(decays.factored)]
-    return Accumulators(*(jnp.zeros((k, *s)) for k, s in zip(sizes, (shape, shape, row, col), strict=True)))
+    axes, copies = factored_axes(shape), len(decays.factored)
+    momentum = jnp.zeros((len(decays.momentum), *shape))
+    second_moment = jnp.zeros((len(decays.second_moment), *shape))
+    if axes is None:
+        return Accumulators(momentum, second_moment, jnp.zeros((copies, *shape)), ())
+    row, col = (jnp.zeros((copies, *_reduced(shape, axis))) for axis in reversed(axes))
+    return Accumulators(momentum, second_moment, row, col)
 
 
 def _reduced(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -119,9 +121,7 @@ def factored_features(
     mean = state.row.mean(1 + axes[0], keepdims=True)
     factor = _safe_rsqrt(state.row / (mean + ROW_MEAN_EPS)) * _safe_rsqrt(state.col)
     row_rsqrt, col_rsqrt = rsqrt(state.row + FACTOR_EPS), rsqrt(state.col + FACTOR_EPS)
-    return FactoredFeatures(
-        gradient * factor, state.row, state.col, row_rsqrt, col_rsqrt, momentum * factor
-    )
+    return FactoredFeatures(gradient * factor, state.row, state.col, row_rsqrt, col_rsqrt, momentum * factor)
 
 
 def _safe_rsqrt(x: Array) -> Array:

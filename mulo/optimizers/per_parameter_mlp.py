@@ -6,11 +6,12 @@ afterwards, and the normalisers, one scalar per feature, are folded into its wei
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from mulo.trees import Weight
 from mulo.types import Array
 
 NORMALIZER_EPS = 1e-5
@@ -21,26 +22,25 @@ FUSED_HIDDEN = 8
 class MLP(NamedTuple):
     """Weights and biases of three layers: [features, H], [H], [H, H], [H], [H, outputs], [outputs]."""
 
-    w0: Array
-    b0: Array
-    w1: Array
-    b1: Array
-    w2: Array
-    b2: Array
+    w0: Any
+    b0: Any
+    w1: Any
+    b1: Any
+    w2: Any
+    b2: Any
 
 
-def init(key: Array, features: int, hidden: int, outputs: int) -> MLP:
-    """Truncated normal weights of standard deviation 1/√fan_in, zero biases."""
-    sizes = [(features, hidden), (hidden, hidden), (hidden, outputs)]
-    layers = []
-    for layer_key, (fan_in, fan_out) in zip(jax.random.split(key, 3), sizes, strict=True):
-        # The truncation at two standard deviations leaves 0.8796 of the standard deviation.
-        std = 1 / jnp.sqrt(fan_in) / 0.87962566103423978
-        layers += [std * jax.random.truncated_normal(layer_key, -2, 2, (fan_in, fan_out)), jnp.zeros(fan_out)]
-    return MLP(*layers)
+def weights(features: int, hidden: int, outputs: int, copies: tuple[int, ...] = ()) -> MLP:
+    """How fresh weights are drawn: std 1/√fan_in, zero biases; `copies` are leading axes."""
+    parts: list[Weight] = []
+    for fan_in, fan_out in ((features, hidden), (hidden, hidden), (hidden, outputs)):
+        parts += [Weight((*copies, fan_in, fan_out), fan_in**-0.5), Weight((*copies, fan_out))]
+    return MLP(*parts)
 
 
-def apply(mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], constants: Array | None = None) -> list[Array]:
+def apply(
+    mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], constants: Array | None = None
+) -> list[Array]:
     """Applies the MLP to every entry of a tensor.
 
     Args:
@@ -53,10 +53,10 @@ def apply(mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], constants
         One array of `shape` per output.
     """
     planes = [plane for feature in features for plane in feature]
-    weights = mlp.w0[: len(planes)] * jnp.concatenate([_normalizers(feature) for feature in features])[:, None]
+    first = mlp.w0[: len(planes)] * jnp.concatenate([_normalizers(feature) for feature in features])[:, None]
     bias = mlp.b0 if constants is None else mlp.b0 + constants @ mlp.w0[len(planes) :]
     layers = _fused if mlp.b0.shape[0] <= FUSED_HIDDEN else _matrix
-    return [jnp.broadcast_to(out, shape) for out in layers(mlp, planes, weights, bias)]
+    return [jnp.broadcast_to(out, shape) for out in layers(mlp, planes, first, bias)]
 
 
 def _normalizers(feature: Array) -> Array:

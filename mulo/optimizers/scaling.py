@@ -41,3 +41,10 @@ def required(value: T | None, name: str, optimizer: str) -> T:
 def cast_like(updates: Any, like: Any) -> Any:
     """Gives every leaf the dtype found at the same place of `like`."""
     return jax.tree.map(lambda update, x: update.astype(x.dtype), updates, like)
+
+
+def unzip(pairs: Any, like: Any) -> tuple[Any, Any]:
+    """From a tree of pairs, one pair at each leaf of `like`, to a pair of trees."""
+    treedef = jax.tree.structure(like)
+    firsts, seconds = zip(*treedef.flatten_up_to(pairs), strict=True)
+    return treedef.unflatten(firsts), treedef.unflatten(seconds)

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import optax
 from jax.lax import rsqrt
 
+from mulo import trees
 from mulo.config import SmallFCConfig
 from mulo.optimizers import accumulators, per_parameter_mlp
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays
-from mulo.optimizers.scaling import by_path, cast_like, required
+from mulo.optimizers.scaling import by_path, cast_like, required, unzip
 from mulo.types import Array, Multipliers, Params, Theta
 
 TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -34,7 +35,7 @@ class SmallFC:
 
     def init(self, key: Array) -> Theta:
         """Fresh θ: truncated normal MLP weights, decay offsets 0."""
-        mlp = per_parameter_mlp.init(key, FEATURES, self.config.hidden_size, 2)
+        mlp = trees.draw_weights(key, per_parameter_mlp.weights(FEATURES, self.config.hidden_size, 2))
         return {"mlp": mlp, "decays": jax.tree.map(jnp.zeros_like, _initial_decays())}
 
     def transform(
@@ -55,12 +56,13 @@ class SmallFC:
             del extra
             params = required(params, "params", self.config.name)
             gradients, zeroed = self._finite(jax.tree.map(lambda g: g.astype(jnp.float32), updates))
-            tensors = jax.tree.map(lambda g, old: accumulators.update(old, g, decays), gradients, state.tensors)
 
-            def move(c: float, g: Array, p: Array, accumulated: Accumulators) -> Array:
-                return -c * self._step(theta["mlp"], g, p, accumulated, state.step)
+            def move(g: Array, p: Array, old: Accumulators, c: float) -> tuple[Array, Accumulators]:
+                accumulated = accumulators.update(old, g, decays)
+                return -c * self._step(theta["mlp"], g, p, accumulated, state.step), accumulated
 
-            moved = jax.tree.map(move, by_path(multipliers, updates), gradients, params, tensors)
+            c = by_path(multipliers, updates)
+            moved, tensors = unzip(jax.tree.map(move, gradients, params, state.tensors, c), updates)
             return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite + zeroed)
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -70,9 +72,13 @@ class SmallFC:
         if not self.config.zero_non_finite:
             return gradients, jnp.int32(0)
         counts = [jnp.sum(~jnp.isfinite(g), dtype=jnp.int32) for g in jax.tree.leaves(gradients)]
-        return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradients), sum(counts, jnp.int32(0))
+        return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradients), sum(
+            counts, jnp.int32(0)
+        )
 
-    def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators, step: Array) -> Array:
+    def _step(
+        self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators, step: Array
+    ) -> Array:
         features = tensor_features(g, p.astype(jnp.float32), state)
         direction, magnitude = per_parameter_mlp.apply(mlp, features, g.shape, time_features(step))
         return self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
@@ -84,7 +90,9 @@ def _initial_decays() -> Decays:
 
 def decode_decays(offsets: Decays) -> Decays:
     """β = 1 − exp(10·(log(1 − β0)/10 + offset)), that of the second moments clipped to [0, 1]."""
-    decays = jax.tree.map(lambda b0, x: 1 - jnp.exp(10 * (jnp.log(1 - b0) / 10 + x)), _initial_decays(), offsets)
+    decays = jax.tree.map(
+        lambda b0, x: 1 - jnp.exp(10 * (jnp.log(1 - b0) / 10 + x)), _initial_decays(), offsets
+    )
     return Decays(decays.momentum, jnp.clip(decays.second_moment, 0, 1), jnp.clip(decays.factored, 0, 1))
 
 

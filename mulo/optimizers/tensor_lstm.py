@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.lax import rsqrt
 
 from mulo.optimizers.accumulators import Accumulators
+from mulo.trees import Weight
 from mulo.types import Array, Params
 
 INPUTS = 30
@@ -19,8 +20,8 @@ RANKS = 5
 class Linear(NamedTuple):
     """Weights [inputs, outputs] and biases [outputs]."""
 
-    w: Array
-    b: Array
+    w: Any
+    b: Any
 
     def __call__(self, x: Array) -> Array:
         """[..., inputs] → [..., outputs], in full float32 on every backend."""
@@ -30,8 +31,8 @@ class Linear(NamedTuple):
 class LSTMState(NamedTuple):
     """Hidden and cell state, each [tensors, lstm_hidden_size]."""
 
-    hidden: Array
-    cell: Array
+    hidden: Any
+    cell: Any
 
 
 class TensorLSTM(NamedTuple):
@@ -48,21 +49,11 @@ class TensorLSTM(NamedTuple):
     """[1, lstm_hidden_size], the state every tensor starts from."""
 
 
-def init(key: Array, hidden: int, param_inits: int) -> TensorLSTM:
-    """Truncated normal weights of std 1/√fan_in, zero biases and initial state."""
-    keys = iter(jax.random.split(key, 5))
-    return TensorLSTM(
-        _linear(next(keys), INPUTS, hidden),
-        _linear(next(keys), INPUTS, hidden),
-        _linear(next(keys), 2 * hidden, 4 * hidden),
-        _linear(next(keys), hidden, param_inits),
-        _linear(next(keys), hidden, 1),
-        LSTMState(jnp.zeros((1, hidden)), jnp.zeros((1, hidden))),
-    )
-
-
-def _linear(key: Array, fan_in: int, fan_out: int) -> Linear:
-    return Linear(jax.random.truncated_normal(key, -2, 2, (fan_in, fan_out)) / jnp.sqrt(fan_in), jnp.zeros(fan_out))
+def weights(hidden: int, param_inits: int) -> TensorLSTM:
+    """How fresh weights are drawn: std 1/√fan_in, zero biases and initial state."""
+    state = LSTMState(Weight((1, hidden)), Weight((1, hidden)))
+    sizes = [(INPUTS, hidden), (INPUTS, hidden), (2 * hidden, 4 * hidden), (hidden, param_inits), (hidden, 1)]
+    return TensorLSTM(*(Linear(Weight(size, size[0] ** -0.5), Weight(size[1:])) for size in sizes), state)
 
 
 def initial_state(lstm: TensorLSTM, tensors: int) -> LSTMState:
@@ -82,8 +73,8 @@ def apply(lstm: TensorLSTM, inputs: Array, state: LSTMState) -> tuple[Array, Arr
 
 def inputs(shared: Array, params: Params, tensors: Any) -> Array:
     """[tensors, 30]: the shared inputs (fraction left, loss features) and each tensor's own statistics."""
-    rows = jax.tree.map(lambda p, state: jnp.concatenate([shared, _statistics(p, state)]), params, tensors)
-    return jnp.stack(jax.tree.leaves(rows))
+    own = jnp.stack(jax.tree.leaves(jax.tree.map(_statistics, params, tensors)))
+    return jnp.concatenate([jnp.broadcast_to(shared, (len(own), len(shared))), own], axis=1)
 
 
 def _statistics(p: Array, state: Accumulators) -> Array:

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import optax
 from jax.lax import rsqrt
 
+from mulo import trees
 from mulo.config import VeLOConfig
 from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays
 from mulo.optimizers.loss_features import LossFeatureState
-from mulo.optimizers.scaling import by_path, cast_like, required
+from mulo.optimizers.scaling import by_path, cast_like, required, unzip
 from mulo.optimizers.tensor_lstm import LSTMState
 from mulo.types import Array, Multipliers, Params, Theta
 
@@ -46,13 +47,10 @@ class VeLO:
 
     def init(self, key: Array) -> Theta:
         """Fresh θ: truncated normal weights of std 1/√fan_in, zero biases and LSTM state."""
-        mlp_key, lstm_key = jax.random.split(key)
-        keys = jax.random.split(mlp_key, self.config.param_inits)
-        mlp = jax.vmap(lambda k: per_parameter_mlp.init(k, FEATURES, self.config.hidden_size, OUTPUTS))(keys)
-        return {
-            "mlp": mlp,
-            "lstm": tensor_lstm.init(lstm_key, self.config.lstm_hidden_size, self.config.param_inits),
-        }
+        config = self.config
+        mlp = per_parameter_mlp.weights(FEATURES, config.hidden_size, OUTPUTS, copies=(config.param_inits,))
+        lstm = tensor_lstm.weights(config.lstm_hidden_size, config.param_inits)
+        return trees.draw_weights(key, {"mlp": mlp, "lstm": lstm})
 
     def transform(
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
@@ -81,14 +79,15 @@ class VeLO:
             shared = jnp.concatenate([_fraction_left(state.step / num_steps), loss_inputs])
             inputs = tensor_lstm.inputs(shared, params, state.tensors)
             mlps, rates, lstm = self._mix(theta, inputs, state.lstm)
-            tensors = jax.tree.map(lambda g, old: accumulators.update(old, g, _decays()), gradients, state.tensors)
             order = jax.tree.structure(updates).unflatten(range(len(rates)))
 
-            def move(c: float, i: int, g: Array, p: Array, accumulated: Accumulators) -> Array:
+            def move(g: Array, p: Array, old: Accumulators, c: float, i: int) -> tuple[Array, Accumulators]:
+                accumulated = accumulators.update(old, g, _decays())
                 mlp = jax.tree.map(lambda weights: weights[i], mlps)
-                return -c * rates[i] * self._step(mlp, g, p.astype(jnp.float32), accumulated)
+                return -c * rates[i] * self._step(mlp, g, p.astype(jnp.float32), accumulated), accumulated
 
-            moved = jax.tree.map(move, by_path(multipliers, updates), order, gradients, params, tensors)
+            c = by_path(multipliers, updates)
+            moved, tensors = unzip(jax.tree.map(move, gradients, params, state.tensors, c, order), updates)
             return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -88,8 +88,9 @@ def _start(settings: LoggerConfig, run_dir: Path, config: dict[str, Any]) -> Any
                 settings=wandb.Settings(**_quiet(online)),
             )
         except wandb.errors.Error as error:
+            said = " ".join(str(error).split())
             raise MuloError(
-                f"logger={settings.name} could not start W&B ({error}). Run `wandb login`, or use "
+                f"logger={settings.name} could not start W&B ({said}). Run `wandb login`, or use "
                 "logger=wandb, which needs no network, and send the files later with `wandb sync`."
             ) from error
     run.define_metric("outer_step")
@@ -115,9 +116,10 @@ def _quiet(online: bool) -> dict[str, Any]:
 
 
 def _surroundings(run_dir: Path, online: bool) -> dict[str, str]:
-    # W&B's process logs to the terminal where it cannot write its cache, as on nodes without a home.
-    cache = {"WANDB_CACHE_DIR": str(run_dir / "wandb" / "cache")}
-    return cache if online else cache | {"WANDB_ERROR_REPORTING": "false"}
+    # W&B's process logs to the terminal where it cannot write its cache, as on nodes without a home,
+    # and its login knows nothing of a run's own settings.
+    quiet = {"WANDB_CACHE_DIR": str(run_dir / "wandb" / "cache"), "WANDB_SILENT": "true"}
+    return quiet if online else quiet | {"WANDB_ERROR_REPORTING": "false"}
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def test_none_imports_no_wandb_and_writes_nothing(tmp_path):
 def test_offline_writes_its_files_silently_and_leaves_nothing_running(tmp_path, capfd):
     hooks, environment, threads = (sys.exit, sys.excepthook), dict(os.environ), threading.active_count()
     with WandbMirror(OFFLINE, tmp_path / "run", {"optimizer": {"name": "velo_mup"}}) as mirror:
-        assert children()
+        assert children() or not Path("/proc").exists()
         for step in range(1, 4):
             mirror.log({"outer_step": step, "meta_loss": float("nan") if step == 2 else 1 / step})
     assert children() == []

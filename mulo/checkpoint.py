@@ -1,0 +1,198 @@
+"""Checkpoints: θ, the settings that give it meaning and, while meta-training goes on, all the rest of its state.
+
+A checkpoint is a folder with the Orbax items `theta`, `meta` (JSON) and, in training checkpoints, `state`. A run
+directory keeps the last two training checkpoints under `checkpoints/last/<outer step>` and the best θ under
+`checkpoints/best/<outer step>`. Nothing in a checkpoint is executed: settings are parsed like those of a command line.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mulo.config import LearnedOptimizerConfig, parse_group
+from mulo.errors import CheckpointError
+from mulo.version import __version__
+
+if TYPE_CHECKING:
+    from mulo.types import LearnedOptimizer, Theta
+
+FORMAT = 1
+_KEEP_LAST = 2
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a checkpoint says of itself; read without loading any array."""
+
+    path: Path
+    optimizer: LearnedOptimizerConfig
+    step: int
+    """Outer steps done."""
+    config: Mapping[str, Any]
+    """The whole resolved configuration of the run that wrote it."""
+    digests: Mapping[str, str]
+    """SHA-256 of every array item, held against what is read."""
+    mulo_version: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A learned optimizer ready for use: `loaded.optimizer.transform(loaded.theta, num_steps, multipliers)`."""
+
+    optimizer: "LearnedOptimizer"
+    theta: "Theta"
+    meta: Meta
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint folder that a user's path means: itself, or the last one of a run directory.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"checkpoint={path} does not exist. Give a run directory or a folder under its checkpoints/.")
+    if (path / "meta").is_dir():
+        return path
+    steps = _steps(path) or _steps(path / "checkpoints" / "last")
+    if not steps:
+        raise CheckpointError(
+            f"checkpoint={path} holds no checkpoint: it has neither a meta folder nor checkpoints/last/<step>. "
+            "Give a run directory or a folder under its checkpoints/."
+        )
+    return max(steps, key=lambda folder: int(folder.name))
+
+
+def _steps(folder: Path) -> list[Path]:
+    return [child for child in folder.glob("*") if child.name.isdigit() and (child / "meta").is_dir()]
+
+
+def read_meta(path: str | Path) -> Meta:
+    """Reads settings and digests of the checkpoint at `path`, quickly and without JAX.
+
+    Raises:
+        CheckpointError: missing, damaged, or of a newer format.
+    """
+    folder = find(path)
+    try:
+        raw = json.loads((folder / "meta" / "metadata").read_text())
+        if raw["format"] > FORMAT:
+            advice = f"mulo {raw['mulo_version']} wrote it; this is mulo {__version__}: upgrade."
+            raise CheckpointError(f"{folder} has checkpoint format {raw['format']}, and {FORMAT} is known. {advice}")
+        optimizer = parse_group("optimizer", raw["optimizer"])
+        return Meta(folder, optimizer, raw["step"], raw["config"], raw["digests"], raw["mulo_version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(_damaged(folder, error)) from error
+
+
+def _damaged(folder: Path, reason: object) -> str:
+    said = str(reason).strip().splitlines()[0][:200] if str(reason).strip() else type(reason).__name__
+    return (
+        f"The checkpoint {folder} is damaged or incomplete ({said}). Use another one: a run directory keeps the last "
+        f"{_KEEP_LAST} under checkpoints/last and the best under checkpoints/best; move a damaged one away to resume from the other."
+    )
+
+
+def load(path: str | Path) -> Loaded:
+    """Loads a learned optimizer: its static settings come from the checkpoint and are never retyped.
+
+    Args:
+        path: run directory, or a checkpoint folder in it.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    import jax
+
+    from mulo.optimizers import make_optimizer
+
+    meta = read_meta(path)
+    optimizer = make_optimizer(meta.optimizer)
+    like = jax.eval_shape(optimizer.init, jax.random.key(0))
+    return Loaded(optimizer, restore(meta, {"theta": like})["theta"], meta)
+
+
+def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads array items shaped like the given trees, and holds them against their digests.
+
+    Raises:
+        CheckpointError: arrays are missing, of other shapes, or not what was written.
+    """
+    import jax
+    import orbax.checkpoint as ocp
+
+    from mulo import trees
+
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), dict(like))
+    args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()})
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            items = reader.restore(meta.path.absolute(), args=args)
+    except Exception as error:  # Orbax raises many kinds for damaged files
+        raise CheckpointError(_damaged(meta.path, error)) from error
+    for name in wanted:
+        if trees.digest(items[name]) != meta.digests.get(name):
+            raise CheckpointError(_damaged(meta.path, f"the arrays of {name} are not those that were written"))
+    # Arrays as Orbax returns them may silently refuse donation; a compiled identity gives fresh ones.
+    return {name: jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))(items[name]) for name in wanted}
+
+
+class CheckpointWriter:
+    """Writes the checkpoints of one run directory; a context manager.
+
+    Args:
+        run_dir: where `checkpoints/` goes.
+        optimizer: settings stored beside every θ.
+        config: the run's resolved configuration.
+    """
+
+    def __init__(self, run_dir: Path, optimizer: LearnedOptimizerConfig, config: Mapping[str, Any]) -> None:
+        import orbax.checkpoint as ocp
+
+        def manager(kind: str, keep: int) -> Any:
+            options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
+            return ocp.CheckpointManager(run_dir.absolute() / "checkpoints" / kind, options=options)
+
+        self._optimizer, self._config = optimizer, config
+        self._last, self._best = manager("last", _KEEP_LAST), manager("best", 1)
+
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._last.close()
+        self._best.close()
+
+    def save(self, step: int, theta: "Theta", state: Any) -> None:
+        """Writes a training checkpoint; returns when it is on disk."""
+        self._write(self._last, step, {"theta": theta, "state": state})
+
+    def save_best(self, step: int, theta: "Theta") -> None:
+        """Writes θ and its settings alone, replacing the best so far."""
+        self._write(self._best, step, {"theta": theta})
+
+    def _write(self, manager: Any, step: int, items: Mapping[str, Any]) -> None:
+        import orbax.checkpoint as ocp
+
+        if step in manager.all_steps():
+            return
+        arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        manager.save(step, args=ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items))), force=True)
+        manager.wait_until_finished()
+
+    def _meta(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
+        from mulo import trees
+        from mulo.config import to_dict
+
+        return {
+            "format": FORMAT,
+            "mulo_version": __version__,
+            "optimizer": to_dict(self._optimizer),
+            "step": step,
+            "config": dict(self._config),
+            "digests": {name: trees.digest(tree) for name, tree in items.items()},
+        }

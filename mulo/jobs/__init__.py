@@ -1,0 +1,1 @@
+"""What `mulo.run` can do, one module per mode; each takes a checked configuration."""

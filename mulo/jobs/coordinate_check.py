@@ -1,0 +1,58 @@
+"""mode=coordinate_check: do pre-activations move by the same amounts at every width?"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mulo import checkpoint, data, randomness
+from mulo.config import AdamConfig, Config
+from mulo.evaluation import coordinate_check as check
+from mulo.jobs.stopping import Stop
+from mulo.optimizers import make_optimizer
+from mulo.reporting import plots
+from mulo.reporting.progress import progress
+from mulo.reporting.wandb_mirror import WandbMirror
+from mulo.tasks import make_tasks
+from mulo.types import Theta
+
+
+def coordinate_check(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> int:
+    """Measures, writes coordinate_check.csv and the figure; returns 1 if µP moves with width, else 0."""
+    del stop
+    settings, dataset = config.coordinate_check, data.load(config.data)
+    tasks = make_tasks(config.task, config.parametrization, dataset, list(settings.widths))
+    inputs, _ = dataset.fixed(dataset.arrays, "test", config.task.batch_size)
+    with progress("coordinate check", len(tasks) * max(settings.times), 0) as bar:
+        rows = check.coordinate_check(
+            tasks,
+            make_optimizer(config.optimizer),
+            _theta(config, console),
+            inputs,
+            times=settings.times,
+            seeds=settings.seeds,
+            key=randomness.branch(randomness.root(config.seed), "coordinate check"),
+            names=(config.optimizer.name, config.parametrization),
+            on_step=bar.update,
+        )
+    check.write_csv(rows, folder / "coordinate_check.csv")
+    title = f"{config.optimizer.name}, task in {config.parametrization}"
+    plots.coordinate_check(rows, folder / "coordinate_check", title)
+    mirror.picture("coordinate_check", folder / "coordinate_check.png")
+    return _say(config, rows, folder, console)
+
+
+def _theta(config: Config, console: Console) -> Theta:
+    if config.checkpoint is not None:
+        return checkpoint.load(config.checkpoint).theta
+    if not isinstance(config.optimizer, AdamConfig):
+        console.print("No checkpoint is given: the check runs under a fresh, not meta-trained θ.")
+    return make_optimizer(config.optimizer).init(randomness.branch(randomness.root(config.seed), "theta"))
+
+
+def _say(config: Config, rows: list[check.Row], folder: Path, console: Console) -> int:
+    outside = check.verdict(rows, config.coordinate_check.tolerance)
+    for row in outside:
+        console.print(f"{row['measure']}, layer {row['layer']}, t = {row['t']}: slope {row['slope']:+.2f}")
+    said = f"{len(outside)} slopes are outside" if outside else "All slopes are within"
+    console.print(f"{said} ±{config.coordinate_check.tolerance:g}. Table and figure are in {folder}.", soft_wrap=True)
+    return int(bool(outside) and config.parametrization == "mup")

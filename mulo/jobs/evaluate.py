@@ -1,0 +1,93 @@
+"""mode=evaluate: a θ beside its SP twin and Adam, on widths inside and beyond its meta-training range."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mulo import checkpoint, data, randomness
+from mulo.config import Config, OptimizerConfig
+from mulo.errors import Interrupted
+from mulo.evaluation.grid import Cell, Record, run_grid
+from mulo.evaluation.results import summarize
+from mulo.jobs.stopping import Stop
+from mulo.optimizers import make_optimizer
+from mulo.reporting import plots
+from mulo.reporting.progress import progress
+from mulo.reporting.tables import print_results
+from mulo.reporting.wandb_mirror import WandbMirror
+from mulo.tasks import make_tasks
+from mulo.types import Theta
+
+BEYOND = (2, 4, 8)
+"""In mode=main, widths beyond the meta-training range: these multiples of its largest."""
+
+
+def widths(config: Config) -> list[int]:
+    """The widths that an evaluation covers."""
+    if config.evaluation.widths is not None:
+        return list(config.evaluation.widths)
+    own = config.task.all_widths
+    return own + [factor * max(own) for factor in BEYOND] if config.mode == "main" else own
+
+
+def trained_widths(config: Config) -> list[int]:
+    """The widths that θ was meta-trained on."""
+    if config.checkpoint is None:
+        return config.task.all_widths
+    task = checkpoint.read_meta(config.checkpoint).config["task"]
+    return list(task["widths"]) if "widths" in task else [task["width"]]
+
+
+def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> None:
+    """Runs the grid, prints the table, writes results.csv, curves.npz and both figures into `folder`.
+
+    Raises:
+        Interrupted: a stop was requested; finished cells are kept.
+    """
+    cells, settings = _cells(config, theta), config.evaluation
+    record = Record(folder)
+    names = ", ".join(dict.fromkeys(cell.name for cell in cells))
+    console.print(f"Evaluating {names} on widths {widths(config)}, {settings.steps} steps, {settings.seeds} seeds.")
+    with progress("evaluation", len(cells) * settings.steps, 0, "loss") as bar:
+        key = randomness.branch(randomness.root(config.seed), "evaluation")
+        done = run_grid(cells, settings.steps, settings.seeds, key, record, bar.update, stop.requested)
+    if not done:
+        raise Interrupted(
+            int(stop.signal_number or 0),
+            f"Stopped; {len(record.curves)} of {len(cells)} trainings are kept in {folder}. "
+            "The same command goes on from there.",
+        )
+    _report(config, record, folder, console, mirror)
+
+
+def _cells(config: Config, theta: Theta) -> list[Cell]:
+    dataset, settings = data.load(config.data), config.evaluation
+    contestants: list[tuple[OptimizerConfig, Theta]] = [(config.optimizer, theta)]
+    if settings.sp_twin is not None:
+        twin = checkpoint.load(settings.sp_twin)
+        contestants.append((twin.meta.optimizer, twin.theta))
+    for name in settings.baselines:
+        baseline = getattr(settings, name)
+        contestants.append((baseline, make_optimizer(baseline).init(randomness.root(0))))
+    cells = []
+    for chosen, weights in contestants:
+        parametrization = config.task.parametrization or chosen.parametrization
+        sizes = widths(config)
+        for width, task in zip(sizes, make_tasks(config.task, parametrization, dataset, sizes), strict=True):
+            optimizer = make_optimizer(chosen)
+            cells.append(
+                Cell(chosen.name, parametrization, "mlp", width, config.task.depth, task, optimizer, weights)
+            )
+    return cells
+
+
+def _report(config: Config, record: Record, folder: Path, console: Console, mirror: WandbMirror) -> None:
+    summaries, largest = summarize(record.results), max(widths(config))
+    print_results(summaries, console)
+    title = f"MLP, depth {config.task.depth}, {config.evaluation.steps} steps on {config.data.name}"
+    plots.loss_over_width(summaries, folder / "loss_over_width", trained_widths(config), title)
+    at_largest = {key: curve for key, curve in record.curves.items() if key.endswith(f"/w{largest}")}
+    plots.curves(at_largest, folder / "curves", f"{title}, width {largest}")
+    for name in ("loss_over_width", "curves"):
+        mirror.picture(name, folder / f"{name}.png")
+    console.print(f"Results: {record.results_path}, figures beside it.", soft_wrap=True)

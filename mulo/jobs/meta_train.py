@@ -1,0 +1,111 @@
+"""mode=meta_train: from configuration to θ, resumed from whatever the run directory holds."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from mulo import checkpoint, data
+from mulo.config import Config, to_dict
+from mulo.errors import Interrupted
+from mulo.jobs.stopping import Stop
+from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
+from mulo.optimizers import make_optimizer
+from mulo.reporting import plots
+from mulo.reporting.metrics import MetricsLog, read
+from mulo.reporting.progress import progress
+from mulo.reporting.wandb_mirror import WandbMirror
+from mulo.tasks import make_tasks
+from mulo.types import Theta
+
+
+def make_trainer(config: Config) -> Trainer:
+    """The trainer that a configuration describes."""
+    tasks = make_tasks(config.task, config.parametrization, data.load(config.data))
+    return Trainer(tasks, make_optimizer(config.optimizer), config.recipe, config.seed)
+
+
+def meta_train(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:
+    """Meta-trains θ, or goes on where the run directory's last checkpoint stands, and returns the final θ.
+
+    Raises:
+        Interrupted: a stop was requested; the state is saved.
+    """
+    trainer = make_trainer(config)
+    state = _resume(trainer, folder)
+    done, total = int(state.step), config.recipe.outer_steps
+    log = MetricsLog(folder / "metrics.jsonl")
+    log.keep_until(done)
+    if done < total:
+        where = f"from outer step {done}" if done else "from the start"
+        console.print(f"Meta-training {config.optimizer.name} {where} to {total}; compiling takes the first seconds.")
+        state = _train(config, trainer, state, folder, log, mirror, stop)
+        _picture(folder, mirror)
+    if int(state.step) < total:
+        raise Interrupted(
+            int(stop.signal_number or 0),
+            f"Stopped after outer step {int(state.step)} of {total}; everything is saved in {folder}. "
+            "The same command goes on from there.",
+        )
+    _say_outcome(folder, console)
+    return state.theta
+
+
+def _resume(trainer: Trainer, folder: Path) -> TrainerState:
+    state = trainer.initial()
+    if not (folder / "checkpoints" / "last").is_dir() or not any((folder / "checkpoints" / "last").iterdir()):
+        return state
+    meta = checkpoint.read_meta(folder)
+    rest = state._replace(theta=None)
+    items = checkpoint.restore(meta, {"theta": state.theta, "state": _as_dict(rest)})
+    return TrainerState(**items["state"] | {"theta": items["theta"]})
+
+
+def _as_dict(state: TrainerState) -> dict:
+    return {name: part for name, part in state._asdict().items() if name != "theta"}
+
+
+def _train(
+    config: Config,
+    trainer: Trainer,
+    state: TrainerState,
+    folder: Path,
+    log: MetricsLog,
+    mirror: WandbMirror,
+    stop: Stop,
+) -> TrainerState:
+    recipe = config.recipe
+    with (
+        checkpoint.CheckpointWriter(folder, config.optimizer, to_dict(config)) as writer,
+        progress("meta-training", recipe.outer_steps, int(state.step), "meta-loss") as bar,
+    ):
+
+        def record(row: Metrics) -> None:
+            log.append(row)
+            mirror.log(row)
+            if row["outer_step"]:
+                bar.update(int(row["outer_step"]), row["meta_loss"])
+
+        def save(state: TrainerState) -> None:
+            writer.save(int(state.step), state.theta, _as_dict(state))
+            if np.isfinite(state.best_loss):
+                writer.save_best(int(state.best_step), state.best_theta)
+
+        trainer.compile()
+        return run(trainer, state, record, save, stop.requested)
+
+
+def _picture(folder: Path, mirror: WandbMirror) -> None:
+    rows = read(folder / "metrics.jsonl")
+    if len(rows) > 1:
+        plots.meta_training(rows, folder / "meta_training")
+        mirror.picture("meta_training", folder / "meta_training.png")
+
+
+def _say_outcome(folder: Path, console: Console) -> None:
+    losses = [row["validation_loss"] for row in read(folder / "metrics.jsonl") if "validation_loss" in row]
+    if losses:
+        console.print(
+            f"Mean loss of full unrolls on held-out seeds: {losses[0]:.4f} under the initial θ, "
+            f"{losses[-1]:.4f} under the final one (lowest {min(losses):.4f})."
+        )

@@ -1,0 +1,74 @@
+"""The directory of one run: its name, its configuration, and the refusal to mix two runs in one place."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mulo.config import Config, to_dict
+from mulo.errors import ConfigError
+from mulo.evaluation.results import replacing
+
+_DECIDES_NOTHING = ("mode", "run_dir", "logger")
+"""Settings that may change between two starts of one run."""
+
+
+def choose(config: Config) -> Path:
+    """The run directory asked for, or `runs/<what it is>-<hash of all settings>`: same settings, same directory."""
+    if config.run_dir is not None:
+        return Path(config.run_dir)
+    settings = {key: value for key, value in to_dict(config).items() if key not in _DECIDES_NOTHING}
+    job = "train" if config.mode in ("main", "meta_train") else config.mode
+    text = json.dumps([job, settings], sort_keys=True)
+    name = [config.optimizer.name, config.task.name, config.recipe.name, f"seed{config.seed}"]
+    prefix = [] if job == "train" else [config.mode]
+    return Path("runs") / "-".join([*prefix, *name, hashlib.sha256(text.encode()).hexdigest()[:6]])
+
+
+def check(config: Config) -> None:
+    """Refuses, before anything is written or computed, a directory that cannot be made or holds another run."""
+    path = choose(config).absolute()
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ConfigError(f"run_dir={path} cannot be made: {place} is a file. Choose another run_dir.")
+            break
+    stored = path / "config.yaml"
+    if not stored.exists():
+        return
+    differing = list(_differences(_read(stored), to_dict(config)))
+    if differing:
+        raise ConfigError(
+            f"run_dir={path} holds a run with other settings: {'; '.join(differing[:5])}. "
+            "Choose another run_dir, or repeat the stored settings to go on with that run."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
+    except Exception as error:  # YAML errors come in many kinds
+        raise ConfigError(f"{path} is not readable as a configuration: {error}") from error
+
+
+def _differences(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in dict.fromkeys([*stored, *given]):
+        if not prefix and key in _DECIDES_NOTHING:
+            continue
+        old, new = stored.get(key), given.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key} is {old} there and {new} here"
+
+
+def open_run(config: Config) -> Path:
+    """Makes the directory with its config.yaml and returns it; `check` has passed before."""
+    path = choose(config)
+    path.mkdir(parents=True, exist_ok=True)
+    with replacing(path / "config.yaml") as partial:
+        partial.write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
+    return path

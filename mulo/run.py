@@ -1,0 +1,77 @@
+"""The one entry point: `python -m mulo.run optimizer=velo_mup task=mlp_multiwidth`. The only file that imports Hydra.
+
+Modes: `main` (meta-train, evaluate, draw), `meta_train`, `evaluate checkpoint=…`, `coordinate_check`,
+`verify reference=…`. Exit codes: 0 done, 1 a check failed, 2 the user's input was refused, 130 and 143 stopped by
+Ctrl-C or SIGTERM with everything saved.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mulo.errors import ConfigError, Interrupted, MuloError
+
+_REFUSED = 2
+
+
+def _conf_dir() -> Path:
+    """conf/ lies inside the installed package, and beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def _by_architecture(architecture: str, table: Mapping[str, Any]) -> Any:
+    """Lets one recipe hold numbers for each learned optimizer."""
+    return table.get(architecture, next(iter(table.values())))
+
+
+def _explicit_keys(overrides: list[str]) -> set[str]:
+    return {override.lstrip("+~").partition("=")[0] for override in overrides}
+
+
+def _job(raw: DictConfig) -> int:
+    from mulo.jobs import preflight
+
+    explicit = _explicit_keys(list(HydraConfig.get().overrides.task))
+    plain = OmegaConf.to_container(raw, resolve=True)
+    if not isinstance(plain, dict):
+        raise ConfigError("The configuration is not a group of settings.")
+    config = preflight.resolve({str(key): value for key, value in plain.items()}, explicit)
+    from mulo.jobs import dispatch
+
+    return dispatch.run(config)
+
+
+class _Main:
+    """Runs each job and keeps its exit code, which Hydra would drop."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+
+    def __call__(self, raw: DictConfig) -> None:
+        try:
+            self.codes.append(_job(raw))
+        except Interrupted as stopped:
+            print(stopped, file=sys.stderr)
+            sys.exit(128 + stopped.signal_number)
+        except MuloError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            self.codes.append(_REFUSED)
+
+
+def main() -> None:
+    """Composes the configuration from the command line and runs one job, or several with `-m`."""
+    OmegaConf.register_new_resolver("by_architecture", _by_architecture, replace=True)
+    jobs = _Main()
+    hydra.main(version_base="1.3", config_path=str(_conf_dir()), config_name="config")(jobs.__call__)()
+    sys.exit(max(jobs.codes, default=0))
+
+
+if __name__ == "__main__":
+    main()
