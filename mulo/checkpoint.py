@@ -54,7 +54,9 @@ def find(path: str | Path) -> Path:
     """
     path = Path(path)
     if not path.exists():
-        raise CheckpointError(f"checkpoint={path} does not exist. Give a run directory or a folder under its checkpoints/.")
+        raise CheckpointError(
+            f"checkpoint={path} does not exist. Give a run directory or a folder under its checkpoints/."
+        )
     if (path / "meta").is_dir():
         return path
     steps = _steps(path) or _steps(path / "checkpoints" / "last")
@@ -92,7 +94,8 @@ def _damaged(folder: Path, reason: object) -> str:
     said = str(reason).strip().splitlines()[0][:200] if str(reason).strip() else type(reason).__name__
     return (
         f"The checkpoint {folder} is damaged or incomplete ({said}). Use another one: a run directory keeps the last "
-        f"{_KEEP_LAST} under checkpoints/last and the best under checkpoints/best; move a damaged one away to resume from the other."
+        f"{_KEEP_LAST} under checkpoints/last and the best under checkpoints/best; move a damaged one away to resume "
+        "from the other."
     )
 
 
@@ -181,7 +184,9 @@ class CheckpointWriter:
         if step in manager.all_steps():
             return
         arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
-        manager.save(step, args=ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items))), force=True)
+        manager.save(
+            step, args=ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items))), force=True
+        )
         manager.wait_until_finished()
 
     def _meta(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:

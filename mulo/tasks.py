@@ -57,7 +57,7 @@ class ClassificationTask:
     def multipliers(self) -> Multipliers:
         """Update multiplier of every parameter, by path name."""
         return {
-            "/".join(path): self.scheme.rule(variable.role, variable.fan_in).update
+            "/".join(map(str, path)): self.scheme.rule(variable.role, variable.fan_in).update
             for path, variable in nnx.to_flat_state(self._abstract[1])
         }
 
@@ -106,9 +106,7 @@ def make_tasks(
     return [_mlp_task(config, scheme, dataset, width) for width in widths or config.all_widths]
 
 
-def _mlp_task(
-    config: TaskConfig, scheme: Parametrization, dataset: Dataset, width: int
-) -> ClassificationTask:
+def _mlp_task(config: TaskConfig, scheme: Parametrization, dataset: Dataset, width: int) -> ClassificationTask:
     def build(rngs: nnx.Rngs) -> MLP:
         return MLP(config, width, dataset.input_shape, dataset.classes, scheme, rngs)
 

@@ -41,7 +41,7 @@ def random_normal(key: Array, like: Any) -> Any:
     leaves, treedef = jax.tree.flatten(like)
     ends = np.cumsum([jnp.size(x) for x in leaves])
     parts = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
-    return treedef.unflatten([part.reshape(jnp.shape(x)) for part, x in zip(parts, leaves, strict=True)])
+    return jax.tree.unflatten(treedef, [part.reshape(jnp.shape(x)) for part, x in zip(parts, leaves, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def draw_weights(key: Array, weights: Any) -> Any:
         leaf.std * part.reshape(leaf.shape) if leaf.std else jnp.zeros(leaf.shape)
         for leaf, part in zip(leaves, parts, strict=True)
     ]
-    return treedef.unflatten(drawn)
+    return jax.tree.unflatten(treedef, drawn)
 
 
 def digest(tree: Any) -> str:

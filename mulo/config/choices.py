@@ -78,7 +78,7 @@ class _MLPBase:
     parametrization: str | None = setting(None, choices=PARAMETRIZATIONS)
     """null follows the optimizer; a value overrides it, for ablations."""
     weight_init: str = setting("normal", choices=("normal", "truncated_normal"))
-    """`truncated_normal` is cut at two standard deviations without correcting its variance, as the authors' code does."""
+    """`truncated_normal` is cut at two standard deviations, its variance uncorrected, as in the authors' code."""
     bias_init: str = setting("zeros", choices=("zeros", "normal"))
     """Biases under µP: `normal` is N(0, 1), as in the authors' code."""
     output_init: str = setting("zeros", choices=("zeros", "normal"))

@@ -42,7 +42,7 @@ class OuterConfig:
     """Outer step, warm-up included, at which the final learning rate is reached."""
     weight_decay: float = setting(1e-4, low=0)
     clip: str = setting("gradient", choices=("none", "gradient", "update"))
-    """`gradient` clips the meta-gradient's norm before AdamW; `update` clips AdamW's update, as the authors' code does."""
+    """`gradient` bounds the meta-gradient before AdamW; `update` bounds AdamW's update, as in the authors' code."""
     clip_norm: float = setting(1.0, above=0)
 
     def check_together(self, prefix: str) -> None:
@@ -144,15 +144,16 @@ class Config:
 
     def check_together(self, prefix: str) -> None:
         """Options that only some modes read are refused in the others, and required where they are needed."""
-        _check_belongs(
-            "checkpoint", self.checkpoint, self.mode, needed=("evaluate",), also=("coordinate_check",)
-        )
+        learned = not isinstance(self.optimizer, AdamConfig)
+        needed, also = (("evaluate",), ("coordinate_check",)) if learned else ((), ())
+        _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also)
         _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=())
         trains = self.mode in ("main", "meta_train")
-        if trains and isinstance(self.optimizer, AdamConfig):
+        if trains and not learned:
             raise ConfigError(
                 f"optimizer={self.optimizer.name} has no θ to meta-train: in mode={self.mode} choose a learned one "
-                "(small_fc_mup, small_fc_sp, velo_mup, velo_sp). Baselines join an evaluation through evaluation.baselines."
+                "(small_fc_mup, small_fc_sp, velo_mup, velo_sp). Baselines join an evaluation through "
+                "evaluation.baselines, or stand alone in mode=evaluate."
             )
 
     @property
@@ -161,15 +162,11 @@ class Config:
         return self.task.parametrization or self.optimizer.parametrization
 
 
-def _check_belongs(
-    key: str, value: str | None, mode: str, needed: tuple[str, ...], also: tuple[str, ...]
-) -> None:
+def _check_belongs(key: str, value: str | None, mode: str, needed: tuple[str, ...], also: tuple[str, ...]) -> None:
     if value is None and mode in needed:
         raise ConfigError(f"mode={mode} needs {key}=<path>, and none was given.")
     if value is not None and mode not in needed + also:
-        raise ConfigError.value(
-            key, value, f"only in mode={' or mode='.join(needed + also)}", f"The mode is {mode}."
-        )
+        raise ConfigError.value(key, value, f"only in mode={' or mode='.join(needed + also)}", f"The mode is {mode}.")
 
 
 __all__ = [

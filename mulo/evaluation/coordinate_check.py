@@ -118,7 +118,9 @@ def _train(
     length, chunk = max(times), math.gcd(*times)
 
     def begin(theta: Theta, key: Array) -> Training:
-        return start(task, optimizer, theta, length, randomness.branch(key, "init"))
+        training = start(task, optimizer, theta, length, randomness.branch(key, "init"))
+        # Weakly typed arrays, such as those of jnp.full, would have the first call of the other program compiled apart.
+        return jax.tree.map(lambda x: x.astype(x.dtype), training)
 
     def go_on(theta: Theta, data: Any, training: Training, key: Array, t: Array) -> Training:
         keys = jax.vmap(lambda step: randomness.branch(key, "data", step))(t + jnp.arange(chunk))

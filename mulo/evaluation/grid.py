@@ -1,6 +1,7 @@
 """The grid of an evaluation: contestants × widths, each cell a rollout, finished cells kept on disk."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,10 @@ def _result(cell: Cell, outcome: Rollout, seed: int) -> Result:
     )
 
 
+def _progress_after(before: int, on_progress: Callable[[int, float], None], done: int, loss: float) -> None:
+    on_progress(before + done, loss)
+
+
 def run_grid(
     cells: Sequence[Cell],
     steps: int,
@@ -96,7 +101,7 @@ def run_grid(
                 steps,
                 seeds,
                 key,
-                lambda done, loss, before=before: on_progress(before + done, loss),
+                partial(_progress_after, before, on_progress),
             )
             record.add(cell, outcome)
         if stop_requested() and index + 1 < len(cells):

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mulo import trees
 from mulo.config import LearnedOptimizerConfig, SmallFCConfig
 from mulo.errors import ReferenceFileError
+from mulo.optimizers import make_optimizer
 from mulo.optimizers.accumulators import Decays
 from mulo.optimizers.per_parameter_mlp import MLP
 from mulo.optimizers.tensor_lstm import Linear, LSTMState, TensorLSTM
@@ -63,15 +66,23 @@ def _small_fc(given: _Arrays) -> Theta:
 
 def _velo(given: _Arrays) -> Theta:
     stack = "ff_mod_stack/~/"
-    w0 = jnp.concatenate([given[f"{stack}w0__{i}"] for i in range(_FIRST_LAYER_PARTS)], axis=1)
-    mlp = MLP(w0, *(given[stack + name] for name in ("b0", "w1", "b1", "w2", "b2")))
+    mlp = MLP(_first_layer(given, stack), *(given[stack + name] for name in ("b0", "w1", "b1", "w2", "b2")))
     rnn = "rnn_params/"
     state = LSTMState(given["lstm_init_state/hidden"], given["lstm_init_state/cell"])
     parts = ("linear_1", "linear_2", "rnn/linear", "rnn_to_controls", "step_size")
-    lstm = TensorLSTM(*(given.linear(rnn + part) for part in parts), state)
+    lstm = TensorLSTM._make([*(given.linear(rnn + part) for part in parts), state])
     # Haiku's VeLO creates a layer named `linear` whose output nothing reads.
     given.refuse_rest(allowed=(f"{rnn}linear/w", f"{rnn}linear/b"))
     return {"mlp": mlp, "lstm": lstm}
+
+
+def _first_layer(given: _Arrays, stack: str) -> Array:
+    parts = [given[f"{stack}w0__{i}"] for i in range(_FIRST_LAYER_PARTS)]
+    try:
+        return jnp.concatenate(parts, axis=1)
+    except (TypeError, ValueError) as error:
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise ReferenceFileError(f"θ has {stack}w0__0 … that do not fit together: {shapes}.") from error
 
 
 def _check_sizes(theta: Theta, config: LearnedOptimizerConfig) -> None:
@@ -84,3 +95,7 @@ def _check_sizes(theta: Theta, config: LearnedOptimizerConfig) -> None:
     for name, size in found.items():
         if getattr(config, name) != size:
             raise ReferenceFileError(f"θ has {name}={size}, and the settings say {getattr(config, name)}.")
+    expected = jax.eval_shape(make_optimizer(config).init, jax.random.key(0))
+    for name, array, like in zip(trees.names(theta), jax.tree.leaves(theta), jax.tree.leaves(expected), strict=True):
+        if array.shape != like.shape:
+            raise ReferenceFileError(f"θ has {name} of shape {array.shape}, and the settings ask for {like.shape}.")

@@ -5,6 +5,7 @@ A file is an npz with `theta/<Haiku path>`, `params/<name>`, `grads/<t>/<name>`,
 ‖Δ − Δref‖ ≤ 1e-3·‖Δref‖ + 2·‖ulp(p)‖, both taken along their own trajectories.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mulo.config import LearnedOptimizerConfig, parse_group
+from mulo.config import LearnedOptimizerConfig
 from mulo.errors import ReferenceFileError
 from mulo.exchange.haiku import read_haiku
+from mulo.exchange.reference_file import read_config, read_groups
 from mulo.optimizers import make_optimizer
 from mulo.types import Theta
 
@@ -29,7 +31,7 @@ class Reference(NamedTuple):
     config: LearnedOptimizerConfig
     theta: Theta
     num_steps: int
-    params: dict[str, np.ndarray]
+    params: Mapping[str, np.ndarray]
     gradients: list[dict[str, np.ndarray]]
     losses: np.ndarray
     multipliers: dict[str, float]
@@ -38,8 +40,8 @@ class Reference(NamedTuple):
 
 def read_reference(path: str | Path) -> Reference:
     """Reads a reference file; raises ReferenceFileError where it is missing, damaged or of an unknown architecture."""
-    groups = _groups(Path(path))
-    config = _config(groups.get("config", {}), path)
+    groups = read_groups(path)
+    config = read_config(groups, path)
     try:
         losses = np.asarray(groups["losses"][""])
         steps = range(len(losses))
@@ -54,39 +56,10 @@ def read_reference(path: str | Path) -> Reference:
             [_at(groups["expected"], t, groups["params"]) for t in steps],
         )
     except KeyError as error:
-        raise ReferenceFileError(
-            f"{path} is not a whole reference file: {error.args[0]} is missing."
-        ) from error
+        raise ReferenceFileError(f"{path} is not a whole reference file: {error.args[0]} is missing.") from error
 
 
-def _groups(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise ReferenceFileError(f"reference={path} does not exist.") from error
-    except Exception as error:
-        raise ReferenceFileError(
-            f"reference={path} is not a readable npz file without pickles: {error}"
-        ) from error
-    groups: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in arrays.items():
-        group, _, rest = name.partition("/")
-        groups.setdefault(group, {})[rest] = array
-    return groups
-
-
-def _config(stored: dict[str, np.ndarray], path: str | Path) -> LearnedOptimizerConfig:
-    settings: dict[str, Any] = {name: array.item() for name, array in stored.items() if name != "num_steps"}
-    if settings.get("architecture") not in ("small_fc", "velo"):
-        given = settings.get("architecture", "nothing")
-        raise ReferenceFileError(
-            f"{path} names architecture {given}; mulo replays small_fc and velo, and reads the name from config/architecture."
-        )
-    return parse_group("optimizer", settings)
-
-
-def _at(group: dict[str, np.ndarray], step: int, names: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _at(group: Mapping[str, np.ndarray], step: int, names: Iterable[str]) -> dict[str, np.ndarray]:
     return {name: group[f"{step}/{name}"] for name in names}
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mulo import checkpoint, data, randomness
+from mulo import data, randomness
 from mulo.config import AdamConfig, Config
 from mulo.evaluation import coordinate_check as check
-from mulo.jobs.stopping import Stop
 from mulo.optimizers import make_optimizer
 from mulo.reporting import plots
 from mulo.reporting.progress import progress
@@ -16,9 +15,10 @@ from mulo.tasks import make_tasks
 from mulo.types import Theta
 
 
-def coordinate_check(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> int:
+def coordinate_check(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror) -> int:
     """Measures, writes coordinate_check.csv and the figure; returns 1 if µP moves with width, else 0."""
-    del stop
+    if config.checkpoint is None and not isinstance(config.optimizer, AdamConfig):
+        console.print("No checkpoint is given: the check runs under a fresh, not meta-trained θ.")
     settings, dataset = config.coordinate_check, data.load(config.data)
     tasks = make_tasks(config.task, config.parametrization, dataset, list(settings.widths))
     inputs, _ = dataset.fixed(dataset.arrays, "test", config.task.batch_size)
@@ -26,7 +26,7 @@ def coordinate_check(config: Config, folder: Path, console: Console, mirror: Wan
         rows = check.coordinate_check(
             tasks,
             make_optimizer(config.optimizer),
-            _theta(config, console),
+            theta,
             inputs,
             times=settings.times,
             seeds=settings.seeds,
@@ -39,14 +39,6 @@ def coordinate_check(config: Config, folder: Path, console: Console, mirror: Wan
     plots.coordinate_check(rows, folder / "coordinate_check", title)
     mirror.picture("coordinate_check", folder / "coordinate_check.png")
     return _say(config, rows, folder, console)
-
-
-def _theta(config: Config, console: Console) -> Theta:
-    if config.checkpoint is not None:
-        return checkpoint.load(config.checkpoint).theta
-    if not isinstance(config.optimizer, AdamConfig):
-        console.print("No checkpoint is given: the check runs under a fresh, not meta-trained θ.")
-    return make_optimizer(config.optimizer).init(randomness.branch(randomness.root(config.seed), "theta"))
 
 
 def _say(config: Config, rows: list[check.Row], folder: Path, console: Console) -> int:

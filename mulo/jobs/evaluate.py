@@ -31,9 +31,11 @@ def widths(config: Config) -> list[int]:
 
 
 def trained_widths(config: Config) -> list[int]:
-    """The widths that θ was meta-trained on."""
-    if config.checkpoint is None:
+    """The widths that θ was meta-trained on; none for a baseline."""
+    if config.mode == "main":
         return config.task.all_widths
+    if config.checkpoint is None:
+        return []
     task = checkpoint.read_meta(config.checkpoint).config["task"]
     return list(task["widths"]) if "widths" in task else [task["width"]]
 
@@ -75,9 +77,7 @@ def _cells(config: Config, theta: Theta) -> list[Cell]:
         sizes = widths(config)
         for width, task in zip(sizes, make_tasks(config.task, parametrization, dataset, sizes), strict=True):
             optimizer = make_optimizer(chosen)
-            cells.append(
-                Cell(chosen.name, parametrization, "mlp", width, config.task.depth, task, optimizer, weights)
-            )
+            cells.append(Cell(chosen.name, parametrization, "mlp", width, config.task.depth, task, optimizer, weights))
     return cells
 
 

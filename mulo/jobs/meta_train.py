@@ -83,8 +83,6 @@ def _train(
         def record(row: Metrics) -> None:
             log.append(row)
             mirror.log(row)
-            if row["outer_step"]:
-                bar.update(int(row["outer_step"]), row["meta_loss"])
 
         def save(state: TrainerState) -> None:
             writer.save(int(state.step), state.theta, _as_dict(state))
@@ -92,7 +90,7 @@ def _train(
                 writer.save_best(int(state.best_step), state.best_theta)
 
         trainer.compile()
-        return run(trainer, state, record, save, stop.requested)
+        return run(trainer, state, bar.update, record, save, stop.requested)
 
 
 def _picture(folder: Path, mirror: WandbMirror) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mulo import checkpoint
 from mulo.config import Config, OptimizerConfig, parse, to_dict
-from mulo.errors import ConfigError, ReferenceFileError
+from mulo.errors import ConfigError
+from mulo.exchange.reference_file import read_config, read_groups
 from mulo.jobs import run_directory
 
 
@@ -22,8 +22,8 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
         The configuration, with the optimizer's settings as the checkpoint has them where one is given.
     """
     config = parse(raw)
-    if config.reference is not None and not Path(config.reference).is_file():
-        raise ReferenceFileError(f"reference={config.reference} does not exist or is not a file.")
+    if config.reference is not None:
+        read_config(read_groups(config.reference), config.reference)
     if config.checkpoint is not None:
         stored = checkpoint.read_meta(config.checkpoint).optimizer
         _check_agrees(stored, config.optimizer, explicit)

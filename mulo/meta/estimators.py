@@ -68,14 +68,10 @@ class Estimator:
         particles = renewed.out_info
         perturbed = jax.eval_shape(self._perturb, theta, particles.xi, key)
         lengths = jax.eval_shape(both, particles.length)
-        advance = self.advance.lower(
-            perturbed.thetas, particles.training, lengths, self.task.data, perturbed.keys, 0
-        )
+        advance = self.advance.lower(perturbed.thetas, particles.training, lengths, self.task.data, perturbed.keys, 0)
         self._renew, self.advance = renewed.compile(), advance.compile()
 
-    def estimate(
-        self, theta: Theta, particles: Particles, step: int, key: Array
-    ) -> tuple[Particles, Estimate]:
+    def estimate(self, theta: Theta, particles: Particles, step: int, key: Array) -> tuple[Particles, Estimate]:
         """Advances all particles by a truncation (full ES: by a whole unroll) and estimates the gradient.
 
         Args:
@@ -86,9 +82,7 @@ class Estimator:
         """
         particles = self._renew(theta, particles, step, key)
         thetas, xi, keys = self._perturb(theta, particles.xi, key)
-        truncations = (
-            int(particles.length[0]) // self.recipe.truncation if self.recipe.estimator == "es" else 1
-        )
+        truncations = int(particles.length[0]) // self.recipe.truncation if self.recipe.estimator == "es" else 1
         lengths, training, losses = both(particles.length), particles.training, []
         for i in range(truncations):
             training, summed = self.advance(thetas, training, lengths, self.task.data, keys, i)
@@ -142,9 +136,7 @@ def _weigh(xi: Theta, total: Losses, sigma: float) -> Estimate:
     mean = (total.clipped / total.steps).reshape(2, -1)
     weights = (mean[0] - mean[1]) / (2 * sigma**2)
     steps = total.steps.sum()
-    return Estimate(
-        _ordered_mean(xi, weights), mean.mean(), total.above.sum() / steps, total.non_finite.sum() / steps
-    )
+    return Estimate(_ordered_mean(xi, weights), mean.mean(), total.above.sum() / steps, total.non_finite.sum() / steps)
 
 
 def _ordered_mean(xi: Theta, weights: Array) -> Theta:

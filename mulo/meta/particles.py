@@ -33,7 +33,9 @@ def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int) -
     one = jax.eval_shape(lambda: start(task, optimizer, theta, 1, randomness.root(0)))
     training = jax.tree.map(lambda x: np.zeros((2 * pairs, *x.shape), x.dtype), one)
     xi = jax.tree.map(lambda x: np.zeros((pairs, *x.shape), x.dtype), theta)
-    return jax.device_put(Particles(training, xi, np.zeros(pairs, np.int32), np.zeros(pairs, np.int32)))
+    zeros = jnp.zeros(pairs, jnp.int32)
+    training, xi = jax.device_put((training, xi))
+    return Particles(training, xi, zeros, jnp.copy(zeros))
 
 
 def draw_lengths(recipe: RecipeConfig, key: Array, count: int) -> Array:

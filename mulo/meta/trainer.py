@@ -46,9 +46,7 @@ class Trainer:
         seed: root of all randomness.
     """
 
-    def __init__(
-        self, tasks: Sequence[Task], optimizer: LearnedOptimizer, recipe: RecipeConfig, seed: int
-    ) -> None:
+    def __init__(self, tasks: Sequence[Task], optimizer: LearnedOptimizer, recipe: RecipeConfig, seed: int) -> None:
         self.tasks, self.optimizer, self.recipe = tuple(tasks), optimizer, recipe
         self.estimators = [Estimator(task, optimizer, recipe) for task in tasks]
         self.key = randomness.root(seed)
@@ -71,7 +69,8 @@ class Trainer:
         theta = self.initial_theta()
         particles = tuple(estimator.initial(theta) for estimator in self.estimators)
         return TrainerState(
-            theta, self._outer.init(theta), particles, jnp.int32(0), theta, jnp.float32(jnp.inf), jnp.int32(0))
+            theta, self._outer.init(theta), particles, jnp.int32(0), theta, jnp.float32(jnp.inf), jnp.int32(0)
+        )
 
     def step(self, state: TrainerState) -> tuple[TrainerState, Metrics]:
         """One outer step; `state.particles` are donated."""
@@ -93,7 +92,7 @@ class Trainer:
         gradients = [estimate.gradient for estimate in estimates]
         mean = jax.tree.map(lambda *g: sum(g[1:], g[0]) / len(g), *gradients)
         updates, outer = self._outer.update(mean, outer, theta)
-        norms = {"gradient_norm": optax.global_norm(mean), "update_norm": optax.global_norm(updates)}
+        norms = {"gradient_norm": optax.tree.norm(mean), "update_norm": optax.tree.norm(updates)}
         return optax.apply_updates(theta, updates), outer, norms
 
     def _metrics(self, step: int, estimates: tuple[Estimate, ...], norms: dict[str, Array]) -> Metrics:
@@ -114,10 +113,7 @@ class Trainer:
 
         The seeds are the same at every call and never used in meta-training: two θ are compared on equal terms.
         """
-        losses = {
-            task.name: self._full_unroll(e, theta)
-            for e, task in zip(self.estimators, self.tasks, strict=True)
-        }
+        losses = {task.name: self._full_unroll(e, theta) for e, task in zip(self.estimators, self.tasks, strict=True)}
         per_task = {f"validation_loss/{name}": loss for name, loss in losses.items()}
         return {"validation_loss": float(np.mean(list(losses.values()))), **per_task}
 
@@ -145,6 +141,7 @@ class Trainer:
 def run(
     trainer: Trainer,
     state: TrainerState,
+    on_step: Callable[[int, float], None],
     record: Callable[[Metrics], None],
     save: Callable[[TrainerState], None],
     stop_requested: Callable[[], bool] = lambda: False,
@@ -154,18 +151,18 @@ def run(
     Args:
         trainer: what to run.
         state: where to go on from.
+        on_step: told the outer steps done and the meta-loss as soon as a step is done.
         record: receives one row of metrics per outer step; row 0 holds the validation of the initial θ.
         save: receives the state every `save_every` steps and at the end.
         stop_requested: asked after every outer step; when it says yes, the state is saved and returned at once.
     """
     recipe = trainer.recipe
     while int(state.step) < recipe.outer_steps:
-        first = int(state.step) == 0
         state, row = trainer.step(state)
-        if first:
-            initial = trainer.validate(trainer.initial_theta())
-            record({"outer_step": 0, **initial})
         done = int(state.step)
+        on_step(done, row["meta_loss"])
+        if done == 1:
+            record({"outer_step": 0, **trainer.validate(trainer.initial_theta())})
         last = done == recipe.outer_steps
         if done % recipe.validate_every == 0 or last:
             row |= trainer.validate(state.theta)

@@ -101,9 +101,7 @@ class FactoredFeatures(NamedTuple):
     """m times the Adafactor factors"""
 
 
-def factored_features(
-    state: Accumulators, gradient: Array, momentum: Array, vector_eps: float
-) -> FactoredFeatures:
+def factored_features(state: Accumulators, gradient: Array, momentum: Array, vector_eps: float) -> FactoredFeatures:
     """Features of the row and column moments.
 
     Args:

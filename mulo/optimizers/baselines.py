@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from mulo.config import AdamConfig
-from mulo.optimizers.scaling import by_path
+from mulo.optimizers.scaling import by_path, cast_like, required
 from mulo.types import Array, Multipliers, Params, Theta
 
 
@@ -30,14 +30,27 @@ class Adam:
     def transform(
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
-        """AdamW whose whole update, weight decay included, is scaled by the multipliers."""
+        """AdamW, computed in float32, whose whole update, weight decay included, is scaled by the multipliers."""
         chain = optax.chain(
             optax.scale_by_adam(theta["b1"], theta["b2"], self.config.eps),
             optax.add_decayed_weights(theta["weight_decay"]),
             optax.scale_by_learning_rate(self._schedule(theta["learning_rate"], num_steps)),
-            _scale_by_multipliers(multipliers),
         )
-        return optax.with_extra_args_support(chain)
+
+        def init_fn(params: Params) -> optax.OptState:
+            by_path(multipliers, params)
+            return chain.init(_float32(params))
+
+        def update_fn(
+            updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
+        ) -> tuple[Any, optax.OptState]:
+            del extra
+            params = required(params, "params", self.config.name)
+            moved, state = chain.update(_float32(updates), state, _float32(params))
+            scaled = jax.tree.map(lambda c, u: c * u, by_path(multipliers, updates), moved)
+            return cast_like(scaled, updates), state
+
+        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
     def _schedule(self, peak: Array, num_steps: Array | int) -> Any:
         if self.config.schedule == "constant":
@@ -54,13 +67,5 @@ class Adam:
         return warmup_cosine
 
 
-def _scale_by_multipliers(multipliers: Multipliers) -> optax.GradientTransformation:
-    def init_fn(params: Params) -> optax.EmptyState:
-        by_path(multipliers, params)
-        return optax.EmptyState()
-
-    def update_fn(updates: Any, state: optax.EmptyState, params: Params | None = None) -> tuple[Any, Any]:
-        del params
-        return jax.tree.map(lambda c, u: c * u, by_path(multipliers, updates), updates), state
-
-    return optax.GradientTransformation(init_fn, update_fn)
+def _float32(tree: Any) -> Any:
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)

@@ -19,7 +19,7 @@ class LossFeatureState(NamedTuple):
 
     mean: Array
     minimum: Array
-    count: Array
+    seen: Array
 
 
 def initial() -> LossFeatureState:
@@ -31,17 +31,17 @@ def update(state: LossFeatureState, loss: Array, num_steps: Array | int) -> tupl
     """Takes in one loss and returns the nine features, each within [−1, 1]."""
     horizons = 10 ** jnp.linspace(1.0, jnp.log10(jnp.float32(num_steps)), HORIZONS)
     decays = jnp.exp(-1 / horizons)
-    count = state.count + 1
+    seen = state.seen + 1
     # Old means under the new correction, as published: it keeps one spike from taking over the averages.
-    ceiling = 2 * jnp.abs(jnp.max(state.mean / (1 - decays**count)))
-    loss = jnp.where(state.count == 0, loss, jnp.minimum(loss, ceiling)).astype(jnp.float32)
+    ceiling = 2 * jnp.abs(jnp.max(state.mean / (1 - decays**seen)))
+    loss = jnp.where(state.seen == 0, loss, jnp.minimum(loss, ceiling)).astype(jnp.float32)
     mean = decays * state.mean + (1 - decays) * loss
-    corrected = mean / (1 - decays**count)
+    corrected = mean / (1 - decays**seen)
     minimum = jnp.minimum(state.minimum, corrected)
-    return LossFeatureState(mean, minimum, count), _features(corrected, minimum, count)
+    return LossFeatureState(mean, minimum, seen), _features(corrected, minimum, seen)
 
 
-def _features(corrected: Array, minimum: Array, count: Array) -> Array:
+def _features(corrected: Array, minimum: Array, seen: Array) -> Array:
     gap = corrected[:-1] - minimum[:-1]
     longer = jnp.maximum(1e-8, corrected[1:] - minimum[:-1])
-    return jnp.where(count <= WARMUP, 0.0, jnp.clip(gap / longer - 1, -1, 1))
+    return jnp.where(seen <= WARMUP, 0.0, jnp.clip(gap / longer - 1, -1, 1))

@@ -38,9 +38,7 @@ def weights(features: int, hidden: int, outputs: int, copies: tuple[int, ...] = 
     return MLP(*parts)
 
 
-def apply(
-    mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], constants: Array | None = None
-) -> list[Array]:
+def apply(mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], constants: Array | None = None) -> list[Array]:
     """Applies the MLP to every entry of a tensor.
 
     Args:

@@ -28,7 +28,7 @@ def by_path(multipliers: Multipliers, tree: Any) -> Any:
             f"No update multiplier is given for {', '.join(missing)}: every parameter needs one, 1.0 where its update "
             f"is not scaled. Multipliers are there for: {known}."
         )
-    return jax.tree.structure(tree).unflatten([multipliers[path] for path in paths])
+    return jax.tree.unflatten(jax.tree.structure(tree), [multipliers[path] for path in paths])
 
 
 def required(value: T | None, name: str, optimizer: str) -> T:
@@ -45,6 +45,5 @@ def cast_like(updates: Any, like: Any) -> Any:
 
 def unzip(pairs: Any, like: Any) -> tuple[Any, Any]:
     """From a tree of pairs, one pair at each leaf of `like`, to a pair of trees."""
-    treedef = jax.tree.structure(like)
-    firsts, seconds = zip(*treedef.flatten_up_to(pairs), strict=True)
-    return treedef.unflatten(firsts), treedef.unflatten(seconds)
+    first, second = (jax.tree.map(lambda _, pair, i=i: pair[i], like, pairs) for i in range(2))
+    return first, second

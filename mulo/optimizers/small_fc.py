@@ -72,13 +72,9 @@ class SmallFC:
         if not self.config.zero_non_finite:
             return gradients, jnp.int32(0)
         counts = [jnp.sum(~jnp.isfinite(g), dtype=jnp.int32) for g in jax.tree.leaves(gradients)]
-        return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradients), sum(
-            counts, jnp.int32(0)
-        )
+        return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradients), sum(counts, jnp.int32(0))
 
-    def _step(
-        self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators, step: Array
-    ) -> Array:
+    def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators, step: Array) -> Array:
         features = tensor_features(g, p.astype(jnp.float32), state)
         direction, magnitude = per_parameter_mlp.apply(mlp, features, g.shape, time_features(step))
         return self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
@@ -90,9 +86,7 @@ def _initial_decays() -> Decays:
 
 def decode_decays(offsets: Decays) -> Decays:
     """β = 1 − exp(10·(log(1 − β0)/10 + offset)), that of the second moments clipped to [0, 1]."""
-    decays = jax.tree.map(
-        lambda b0, x: 1 - jnp.exp(10 * (jnp.log(1 - b0) / 10 + x)), _initial_decays(), offsets
-    )
+    decays = jax.tree.map(lambda b0, x: 1 - jnp.exp(10 * (jnp.log(1 - b0) / 10 + x)), _initial_decays(), offsets)
     return Decays(decays.momentum, jnp.clip(decays.second_moment, 0, 1), jnp.clip(decays.factored, 0, 1))
 
 

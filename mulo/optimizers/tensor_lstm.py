@@ -53,7 +53,8 @@ def weights(hidden: int, param_inits: int) -> TensorLSTM:
     """How fresh weights are drawn: std 1/√fan_in, zero biases and initial state."""
     state = LSTMState(Weight((1, hidden)), Weight((1, hidden)))
     sizes = [(INPUTS, hidden), (INPUTS, hidden), (2 * hidden, 4 * hidden), (hidden, param_inits), (hidden, 1)]
-    return TensorLSTM(*(Linear(Weight(size, size[0] ** -0.5), Weight(size[1:])) for size in sizes), state)
+    linears = [Linear(Weight(size, size[0] ** -0.5), Weight(size[1:])) for size in sizes]
+    return TensorLSTM._make([*linears, state])
 
 
 def initial_state(lstm: TensorLSTM, tensors: int) -> LSTMState:

@@ -79,7 +79,7 @@ class VeLO:
             shared = jnp.concatenate([_fraction_left(state.step / num_steps), loss_inputs])
             inputs = tensor_lstm.inputs(shared, params, state.tensors)
             mlps, rates, lstm = self._mix(theta, inputs, state.lstm)
-            order = jax.tree.structure(updates).unflatten(range(len(rates)))
+            order = jax.tree.unflatten(jax.tree.structure(updates), range(len(rates)))
 
             def move(g: Array, p: Array, old: Accumulators, c: float, i: int) -> tuple[Array, Accumulators]:
                 accumulated = accumulators.update(old, g, _decays())

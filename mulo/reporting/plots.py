@@ -16,9 +16,7 @@ from mulo.reporting.labels import label
 __all__ = ["coordinate_check", "curves", "loss_over_width", "meta_training", "running_median"]
 
 
-def loss_over_width(
-    summaries: Sequence[Summary], stem: Path, trained_widths: Sequence[int], title: str
-) -> None:
+def loss_over_width(summaries: Sequence[Summary], stem: Path, trained_widths: Sequence[int], title: str) -> None:
     """Mean test loss (left) and train loss (right) over width with standard errors, a line per optimizer.
 
     The range of `trained_widths` is shaded. A cross at the top edge tells how many of the seeds diverged at

@@ -82,9 +82,7 @@ def _damage(path, kind):
         np.savez(path, **{key: np.array([{}], dtype=object) for key in embedded.KEYS})
 
 
-@pytest.mark.parametrize(
-    "kind", ["missing", "empty", "no zip", "cut", "bit flipped", "array absent", "pickled"]
-)
+@pytest.mark.parametrize("kind", ["missing", "empty", "no zip", "cut", "bit flipped", "array absent", "pickled"])
 def test_missing_or_damaged_file_is_a_data_error(tmp_path, kind):
     path = tmp_path / "fashion_mnist_8x8.npz"
     _damage(path, kind)

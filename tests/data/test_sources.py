@@ -69,9 +69,7 @@ def test_fixed_is_the_same_at_every_call(dataset):
 
 
 def test_training_and_held_out_examples_are_disjoint(dataset):
-    train, test = (
-        dataset.fixed(dataset.arrays, split, FEW)[0].reshape(FEW, -1) for split in ("train", "test")
-    )
+    train, test = (dataset.fixed(dataset.arrays, split, FEW)[0].reshape(FEW, -1) for split in ("train", "test"))
     assert jnp.abs(train[:, None] - test[None]).max(axis=-1).min() > 0
 
 

@@ -34,9 +34,7 @@ def same(a, b):
 def test_csv_returns_every_float_exactly(tmp_path):
     draw = random.Random(0)
     losses = [draw.gauss(0, 1) * 10.0 ** draw.randint(-300, 300) for _ in range(50)]
-    written = [
-        result(seed, loss) for seed, loss in enumerate([*losses, math.nan, math.inf, -math.inf, 0.1 + 0.2])
-    ]
+    written = [result(seed, loss) for seed, loss in enumerate([*losses, math.nan, math.inf, -math.inf, 0.1 + 0.2])]
     write_csv(written, tmp_path / "results.csv")
     read = read_csv(tmp_path / "results.csv")
     assert len(read) == len(written)

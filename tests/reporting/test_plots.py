@@ -15,9 +15,7 @@ OPTIMIZERS = (("velo_mup", "mup"), ("velo_sp", "sp"), ("mine", "mup"))
 
 
 def summaries():
-    rows = [
-        Summary(o, p, "mlp", w, 3, 200, 0.3, 0.01, 0.4, 0.02, 3, 0) for o, p in OPTIMIZERS for w in (64, 256)
-    ]
+    rows = [Summary(o, p, "mlp", w, 3, 200, 0.3, 0.01, 0.4, 0.02, 3, 0) for o, p in OPTIMIZERS for w in (64, 256)]
     rows[1] = rows[1]._replace(diverged=1)
     rows[3] = rows[3]._replace(train_loss=NAN, train_error=NAN, test_loss=NAN, test_error=NAN, diverged=3)
     return rows

@@ -27,9 +27,7 @@ def plain():
 
 
 def loop(console, clock, steps, seconds, total=300):
-    with progress(
-        "meta-training", total, start=120, value_name="meta-loss", console=console, clock=clock
-    ) as bar:
+    with progress("meta-training", total, start=120, value_name="meta-loss", console=console, clock=clock) as bar:
         clock.now += 30
         for step in range(121, 121 + steps):
             bar.update(step, step / 100)
@@ -55,9 +53,7 @@ def test_lines_come_at_most_every_15_seconds(clock):
 
 def test_slow_steps_are_each_printed_once(clock):
     lines = loop(plain(), clock, steps=3, seconds=40)
-    assert [line.split(":")[0] for line in lines] == [
-        f"meta-training {n}/300" for n in (120, 121, 122, 123, 123)
-    ]
+    assert [line.split(":")[0] for line in lines] == [f"meta-training {n}/300" for n in (120, 121, 122, 123, 123)]
 
 
 def test_no_control_characters_whatever_the_environment_says(clock, monkeypatch, capsys):
@@ -90,9 +86,7 @@ def test_an_exception_passes_through_and_the_last_line_says_so(clock):
 
 def test_a_terminal_gets_a_bar_that_starts_with_compiling(clock):
     console = Console(file=io.StringIO(), force_terminal=True, width=150, color_system=None)
-    with progress(
-        "meta-training", 300, start=120, value_name="meta-loss", console=console, clock=clock
-    ) as bar:
+    with progress("meta-training", 300, start=120, value_name="meta-loss", console=console, clock=clock) as bar:
         before = console.file.getvalue()
         clock.now += 60
         bar.update(121, 0.5)

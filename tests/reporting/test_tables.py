@@ -29,9 +29,7 @@ ROWS = [
 def cells(table):
     """Plain text and style of every cell, row by row."""
     columns = [list(column.cells) for column in table.columns]
-    return [
-        [(str(cell), str(getattr(cell, "style", ""))) for cell in row] for row in zip(*columns, strict=True)
-    ]
+    return [[(str(cell), str(getattr(cell, "style", ""))) for cell in row] for row in zip(*columns, strict=True)]
 
 
 def test_rows_columns_and_cells():

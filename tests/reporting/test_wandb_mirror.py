@@ -48,9 +48,7 @@ def test_none_imports_no_wandb_and_writes_nothing(tmp_path):
         "    mirror.log({'outer_step': 1}); mirror.picture('p', Path('missing.png'))\n"
         "sys.exit(sum(name.split('.')[0] == 'wandb' for name in sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,1 @@
+"""Speed and memory, measured by hand and never in the test run."""

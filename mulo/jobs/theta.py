@@ -1,0 +1,13 @@
+"""Which θ a job runs under."""
+
+from mulo import checkpoint, randomness
+from mulo.config import Config
+from mulo.optimizers import make_optimizer
+from mulo.types import Theta
+
+
+def theta_of(config: Config) -> Theta:
+    """θ of the checkpoint where one is given, else a fresh one (for a baseline: its settings)."""
+    if config.checkpoint is not None:
+        return checkpoint.load(config.checkpoint).theta
+    return make_optimizer(config.optimizer).init(randomness.branch(randomness.root(config.seed), "theta"))

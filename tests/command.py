@@ -1,0 +1,60 @@
+"""Runs mulo as its user does."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+TINY = (
+    "task.widths=[4]",
+    "task.depth=1",
+    "task.batch_size=8",
+    "optimizer=small_fc_mup",
+    "optimizer.hidden_size=2",
+    "recipe.truncation=2",
+    "recipe.min_length=2",
+    "recipe.max_length=8",
+    "recipe.pairs=2",
+    "recipe.outer_steps=6",
+    "recipe.outer.warmup_steps=1",
+    "recipe.save_every=2",
+    "recipe.validate_every=3",
+    "evaluation.steps=4",
+    "evaluation.seeds=2",
+    "logger=none",
+)
+"""Settings of a main job that takes seconds."""
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+    seconds: float
+    """Processor time, which unlike the clock does not depend on what else the machine does."""
+
+
+def environment(cache: Path | None = None) -> dict[str, str]:
+    """Compiled programs are shared between the processes of a test run."""
+    extra = {"COLUMNS": "160"}
+    if cache is not None:
+        extra |= {
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+        }
+    return os.environ | extra
+
+
+def mulo(*arguments: str, cwd: Path, cache: Path | None = None) -> Done:
+    before = _children_seconds()
+    command = [sys.executable, "-m", "mulo.run", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment(cache), capture_output=True, text=True, timeout=300)
+    return Done(done.returncode, done.stdout, done.stderr, _children_seconds() - before)
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,127 @@
+"""Lengths, start offsets, perturbations, and particles over several unrolls."""
+
+import zlib
+from functools import cache
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mulo.meta.particles import draw_lengths, draw_offsets
+
+from .quadratic import THETA, estimator, flat, history, key_of, recipe
+
+MANY = 20_000
+
+
+def lengths_of(count=MANY, **changes):
+    return np.asarray(draw_lengths(recipe(**changes), key_of(0), count))
+
+
+def test_lengths_are_rounded_to_truncations_within_the_range():
+    drawn = lengths_of(truncation=50, min_length=120, max_length=980)
+    assert set(drawn) == set(range(100, 1001, 50))
+
+
+def test_lengths_are_log_uniform():
+    drawn = np.sort(np.log(lengths_of(truncation=1, min_length=1000, max_length=10_000)))
+    uniform = (drawn - np.log(1000)) / np.log(10)
+    assert np.exp(np.median(drawn)) == pytest.approx(np.sqrt(1000 * 10_000), rel=0.03)
+    assert np.abs(uniform - (np.arange(MANY) + 0.5) / MANY).max() < 2 / np.sqrt(MANY)  # Kolmogorov: p < 0.001
+
+
+def test_a_single_possible_length_is_drawn():
+    assert set(lengths_of(truncation=5, min_length=20, max_length=20)) == {20}
+
+
+@pytest.mark.parametrize(("start_offset", "ages"), [(0, {0}), (50, {0, 50}), (120, {0, 50, 100})])
+def test_offsets_are_whole_truncations_below_the_start_offset(start_offset, ages):
+    settings = recipe(truncation=50, start_offset=start_offset)
+    assert set(np.asarray(draw_offsets(settings, key_of(0), jnp.full(MANY, 1000)))) == ages
+
+
+def test_offsets_leave_at_least_one_truncation():
+    lengths = jnp.tile(jnp.array([50, 100, 150]), 100)
+    offsets = draw_offsets(recipe(truncation=50, start_offset=200), key_of(0), lengths)
+    assert np.unique(lengths - offsets).tolist() == [50, 100, 150]
+
+
+@cache
+def pes():
+    """12 outer steps of 4 particles whose unrolls last 4 truncations, the first ones less."""
+    return [particles for particles, _ in history(estimator(), 12)]
+
+
+def epsilon(step, pairs, sigma=0.01):
+    """ε [pairs, 3] from the keys alone, written without mulo."""
+    key = jax.random.fold_in(key_of(step), zlib.crc32(b"perturbation"))
+    return np.stack([sigma * jax.random.normal(jax.random.fold_in(key, i), (3,)) for i in range(pairs)])
+
+
+def test_particles_age_and_start_anew_at_their_end():
+    for before, after in pairwise(pes()):
+        ended = before.age == 20
+        np.testing.assert_array_equal(after.age, np.where(ended, 0, before.age) + 5)
+        steps_done = after.training.optimizer_state.count.reshape(2, 4)[:, ended]
+        np.testing.assert_array_equal(steps_done, 5)
+
+
+def test_offsets_only_shorten_first_unrolls():
+    first = pes()[0]
+    assert set(first.age) <= {5, 10, 15, 20}
+    np.testing.assert_array_equal(first.training.optimizer_state.count, 5)
+    resets = [[i for i, p in enumerate(pes()) if p.age[k] == 5 and i > 0] for k in range(4)]
+    assert len({first for first, *_ in resets}) > 1, "not all at the same time"
+    assert {later - earlier for r in resets for earlier, later in pairwise(r)} == {4}
+
+
+def test_new_unrolls_start_from_new_parameters():
+    ends = [p.training.params["w"][p.training.optimizer_state.count == 5] for p in pes()]
+    assert len(np.unique(np.concatenate(ends), axis=0)) == sum(len(end) for end in ends)
+
+
+def test_xi_is_the_sum_of_epsilon_since_the_unroll_began():
+    total = np.zeros((4, 3))
+    for step, particles in enumerate(pes()):
+        fresh = particles.training.optimizer_state.count[:4] == 5
+        total = np.where(fresh[:, None], 0, total) + epsilon(step, 4)
+        np.testing.assert_allclose(flat(particles.xi), total, rtol=1e-5, atol=1e-8)
+
+
+@cache
+def full_es():
+    return [p for p, _ in history(estimator(estimator="es", min_length=10, max_length=40, sigma=0.02), 6)]
+
+
+def test_full_es_shares_one_length_and_runs_to_its_end():
+    for particles in full_es():
+        assert len(set(particles.length)) == 1
+        np.testing.assert_array_equal(particles.age, particles.length)
+        np.testing.assert_array_equal(particles.training.optimizer_state.count, particles.length[0])
+    lengths = {int(particles.length[0]) for particles in full_es()}
+    assert len(lengths) > 1
+    assert lengths <= set(range(10, 41, 5))
+
+
+def test_in_full_es_the_last_epsilon_alone_weighs():
+    for step, particles in enumerate(full_es()):
+        np.testing.assert_allclose(flat(particles.xi), epsilon(step, 4, sigma=0.02), rtol=1e-5, atol=1e-8)
+
+
+def test_in_truncated_es_the_last_epsilon_alone_weighs():
+    for step, (particles, _) in enumerate(history(estimator(estimator="truncated_es"), 3)):
+        np.testing.assert_allclose(flat(particles.xi), epsilon(step, 4), rtol=1e-5, atol=1e-8)
+
+
+def test_a_particle_does_not_depend_on_how_many_there_are():
+    few, many = pes()[0], history(estimator(pairs=8, start_offset=0), 1)[0][0]
+    sides = [p.training.params["w"].reshape(2, -1, 2) for p in (few, many)]
+    np.testing.assert_array_equal(flat(few.xi), flat(many.xi)[:4])
+    np.testing.assert_allclose(sides[0], sides[1][:, :4], rtol=1e-5)
+
+
+def test_xi_is_shaped_as_theta():
+    particles = estimator().initial(THETA)
+    assert jax.tree.map(jnp.shape, particles.xi) == {"log_rate": (4, 2), "momentum": (4,)}

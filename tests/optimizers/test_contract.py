@@ -1,0 +1,251 @@
+"""What holds for every optimizer: used like any optax transformation, alone and inside optax's wrappers."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mulo import trees
+from mulo.config import AdamConfig, SmallFCConfig, VeLOConfig
+from mulo.optimizers import make_optimizer
+
+SMALL_FC = SmallFCConfig(hidden_size=9)
+VELO = VeLOConfig(hidden_size=9, lstm_hidden_size=3, param_inits=2)
+CONFIGS = {
+    "small_fc_sp": replace(SMALL_FC, parametrization="sp", step_mult=0.001, zero_non_finite=False),
+    "small_fc_mup": SMALL_FC,
+    "velo_sp": replace(VELO, parametrization="sp", interp_mult=100.0, param_scale_mult=True),
+    "velo_mup": VELO,
+    "adamw": AdamConfig(weight_decay=0.1, schedule="warmup_cosine"),
+    "mu_adam": AdamConfig(name="mu_adam", parametrization="mup"),
+}
+SHAPES = {"first": {"bias": (4,)}, "last": {"kernel": (2, 3, 5)}}
+MUP = {"first/bias": 1.0, "last/kernel": 0.2}
+NUM_STEPS = 20
+LOSSES = (2.0, 1.5, 1.7, 1.2)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One optimizer, its θ, and everything that a training of a few steps needs."""
+
+    optimizer: Any
+    theta: Any
+    multipliers: dict[str, float]
+    run: Any
+    """Compiled: θ, num_steps, params, gradients [steps, ...], losses [steps] → (updates [steps, ...], last state)."""
+
+    def transform(self, theta=None, multipliers=None):
+        theta = self.theta if theta is None else theta
+        return self.optimizer.transform(theta, NUM_STEPS, multipliers or self.multipliers)
+
+
+def draw(seed, scale=1.0, steps=()):
+    rng = np.random.default_rng(seed)
+    shapes = jax.tree.map(lambda shape: (*steps, *shape), SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+    return jax.tree.map(
+        lambda shape: jnp.asarray(scale * rng.standard_normal(shape), jnp.float32),
+        shapes,
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
+
+
+def unrolled(transform, params, gradients, losses):
+    """Updates of every step, without applying them, by one scan: its carry must keep structure and dtypes."""
+
+    def step(state, given):
+        updates, state = transform.update(given[0], state, params, value=given[1])
+        return state, updates
+
+    state, updates = jax.lax.scan(step, transform.init(params), (gradients, losses))
+    return updates, state
+
+
+def theta_of(optimizer, config, seed=0):
+    """θ with every weight away from its often zero start."""
+    theta = optimizer.init(jax.random.key(seed))
+    if isinstance(config, AdamConfig):
+        return jax.tree.map(lambda x: x * (1 - 0.1 * seed), theta)
+    noise = trees.random_normal(jax.random.key(seed + 100), theta)
+    scale = 0.02 if isinstance(config, SmallFCConfig) else 0.2
+    return jax.tree.map(lambda x, e: x + scale * e, theta, noise)
+
+
+def make(config, jit):
+    optimizer = make_optimizer(config)
+    multipliers = MUP if config.parametrization == "mup" else dict.fromkeys(MUP, 1.0)
+
+    @jit
+    def run(theta, num_steps, params, gradients, losses):
+        return unrolled(optimizer.transform(theta, num_steps, multipliers), params, gradients, losses)
+
+    return Subject(optimizer, theta_of(optimizer, config), multipliers, run)
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def subject(request, jit):
+    return make(CONFIGS[request.param], jit)
+
+
+PARAMS = draw(1, 0.3)
+GRADIENTS = draw(2, 0.1, (len(LOSSES),))
+VALUES = jnp.array(LOSSES)
+
+
+@pytest.fixture(scope="module")
+def plain(subject):
+    """Updates of the optimizer by itself, and its last state."""
+    return subject.run(subject.theta, NUM_STEPS, PARAMS, GRADIENTS, VALUES)
+
+
+@pytest.fixture(scope="module")
+def unroll(jit):
+    """Updates [steps, ...] of a transform along given gradients and losses."""
+
+    def run(transform, params=PARAMS, gradients=GRADIENTS, losses=VALUES):
+        return jit(lambda *given: unrolled(transform, *given)[0])(params, gradients, losses)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def static(subject, unroll):
+    """As `plain`, with θ and num_steps compiled in: what a wrapped optimizer must agree with."""
+    return unroll(subject.transform())
+
+
+def close(actual, expected, rtol=2e-5):
+    def check(a, e):
+        a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
+        assert np.linalg.norm(a - e) <= rtol * np.linalg.norm(e), (a, e)
+
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(check, actual, expected)
+
+
+def abstract(tree):
+    return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+
+def test_updates_are_shaped_like_parameters_and_not_zero(plain):
+    updates, _ = plain
+    assert abstract(updates) == jax.tree.map(lambda p: ((len(LOSSES), *p.shape), p.dtype), PARAMS)
+    assert all(np.all(np.isfinite(u)) and np.any(u != 0) for u in jax.tree.leaves(updates))
+
+
+def needs_loss(subject):
+    return isinstance(subject.optimizer.config, VeLOConfig)
+
+
+def at(tree, step):
+    return jax.tree.map(lambda x: x[step], tree)
+
+
+def test_single_steps_equal_the_scan(subject, plain, jit):
+    """The loss is left out where it plays no role."""
+    transform = subject.transform()
+    update = jit(lambda g, state, **extra: transform.update(g, state, PARAMS, **extra))
+    state = transform.init(PARAMS)
+    for step, loss in enumerate(LOSSES):
+        extra = {"value": loss} if needs_loss(subject) else {}
+        updates, state = update(at(GRADIENTS, step), state, **extra)
+        close(updates, at(plain[0], step))
+    close(state, plain[1])
+
+
+def test_state_of_a_step_has_the_structure_and_dtypes_of_a_fresh_one(subject):
+    transform = subject.transform()
+    for dtype in (jnp.float32, jnp.bfloat16):
+        params = jax.tree.map(lambda x, d=dtype: x.astype(d), PARAMS)
+        fresh = jax.eval_shape(transform.init, params)
+        _, stepped = jax.eval_shape(lambda s, p: transform.update(p, s, p, value=1.0), fresh, params)
+        assert jax.tree.structure(stepped) == jax.tree.structure(fresh)
+        assert abstract(stepped) == abstract(fresh)
+
+
+def test_bfloat16_parameters_get_bfloat16_updates(subject, unroll):
+    params, gradients = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (PARAMS, GRADIENTS))
+    updates = unroll(subject.transform(), params, gradients)
+    assert {u.dtype for u in jax.tree.leaves(updates)} == {jnp.dtype(jnp.bfloat16)}
+    wide = jax.tree.map(lambda x: x.astype(jnp.float32), (params, gradients))
+    expected, _ = subject.run(subject.theta, NUM_STEPS, *wide, VALUES)
+    close(updates, expected, rtol=2**-8)
+
+
+def test_traced_theta_and_num_steps_equal_static_ones(static, plain):
+    close(static, plain[0])
+
+
+def test_chain(subject, static, unroll):
+    updates = unroll(optax.chain(subject.transform(), optax.scale(0.5)))
+    close(updates, jax.tree.map(lambda u: 0.5 * u, static))
+
+
+def subtree(tree):
+    return {"last": tree["last"]}
+
+
+@pytest.fixture(scope="module")
+def alone(subject, unroll):
+    """Updates of the optimizer run on one subtree: VeLO's LSTM then sees no other tensors."""
+    return unroll(subject.transform(), subtree(PARAMS), subtree(GRADIENTS))
+
+
+def test_masked(subject, static, alone, unroll):
+    updates = unroll(optax.masked(subject.transform(), {"first": False, "last": True}))
+    close(subtree(updates), alone)
+    if not needs_loss(subject):
+        close(subtree(updates), subtree(static))
+    jax.tree.map(np.testing.assert_array_equal, updates["first"], GRADIENTS["first"])
+
+
+def test_multi_transform(subject, alone, unroll):
+    both = {"learned": subject.transform(), "sgd": optax.sgd(0.5)}
+    updates = unroll(optax.multi_transform(both, {"first": "sgd", "last": "learned"}))
+    close(subtree(updates), alone)
+    close(updates["first"], jax.tree.map(lambda g: -0.5 * g, GRADIENTS["first"]))
+
+
+def test_multi_steps(subject, unroll):
+    """Two half batches count as one step with the mean gradient; optax hands on the loss of the last."""
+    updates = unroll(optax.MultiSteps(subject.transform(), 2).gradient_transformation())
+    halves = jax.tree.map(lambda g: g.reshape(2, 2, *g.shape[1:]).mean(1), GRADIENTS)
+    means = jax.tree.map(lambda g: jnp.concatenate([g, g]), halves)
+    expected, _ = subject.run(subject.theta, NUM_STEPS, PARAMS, means, jnp.tile(VALUES[1::2], 2))
+    close(at(updates, slice(1, None, 2)), at(expected, slice(2)))
+    assert not any(np.any(u) for u in jax.tree.leaves(at(updates, slice(0, None, 2))))
+
+
+def test_multipliers_scale_exactly_their_own_update(subject, static, unroll):
+    factors = {"first/bias": 0.5, "last/kernel": 0.25}
+    scaled = {name: factors[name] * c for name, c in subject.multipliers.items()}
+    updates = unroll(subject.transform(multipliers=scaled))
+    np.testing.assert_array_equal(updates["first"]["bias"], 0.5 * static["first"]["bias"])
+    np.testing.assert_array_equal(updates["last"]["kernel"], 0.25 * static["last"]["kernel"])
+
+
+def test_num_steps_matters_only_where_it_should(subject, plain):
+    config = subject.optimizer.config
+    updates, _ = subject.run(subject.theta, 1000, PARAMS, GRADIENTS, VALUES)
+    same = all(map(np.array_equal, jax.tree.leaves(updates), jax.tree.leaves(plain[0])))
+    scheduled = isinstance(config, AdamConfig) and config.schedule != "constant"
+    assert same != (scheduled or isinstance(config, VeLOConfig))
+
+
+def test_vmap_over_theta_num_steps_and_trainings(subject, plain, jit):
+    other = theta_of(subject.optimizer, subject.optimizer.config, seed=1)
+    flipped = jax.tree.map(lambda g: -2 * g, GRADIENTS)
+    both, _ = jit(jax.vmap(subject.run.__wrapped__))(
+        trees.stack(subject.theta, other),
+        jnp.array([NUM_STEPS, 50]),
+        trees.stack(PARAMS, PARAMS),
+        trees.stack(GRADIENTS, flipped),
+        jnp.stack([VALUES, 3 * VALUES]),
+    )
+    close(at(both, 0), plain[0])
+    second, _ = subject.run(other, 50, PARAMS, flipped, 3 * VALUES)
+    close(at(both, 1), second)

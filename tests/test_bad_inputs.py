@@ -1,0 +1,107 @@
+"""Wrong inputs end within seconds in one paragraph and a non-zero code, and touch nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.command import TINY, mulo
+
+SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, compilation_cache) -> Path:
+    """A folder with a finished run and damaged copies of its checkpoint."""
+    place = tmp_path_factory.mktemp("bad inputs")
+    done = mulo("mode=meta_train", "run_dir=run", *TINY, cwd=place, cache=compilation_cache)
+    assert done.code == 0, done.err
+    best = next((place / "run/checkpoints/best").iterdir())
+    shutil.copytree(best, place / "damaged_meta")
+    (place / "damaged_meta/meta/metadata").write_text("{ not json")
+    shutil.copytree(best, place / "newer")
+    meta = json.loads((best / "meta/metadata").read_text())
+    (place / "newer/meta/metadata").write_text(json.dumps(meta | {"format": 99}))
+    shutil.copytree(best, place / "evil")
+    evil = {"architecture": "os.system", "name": "x"}
+    (place / "evil/meta/metadata").write_text(json.dumps(meta | {"optimizer": evil}))
+    shutil.copytree(best, place / "damaged_arrays")
+    for path in (place / "damaged_arrays/theta").rglob("*"):
+        if path.is_file() and path.stat().st_size > 200 and "d" in path.parts[-2]:
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+            path.write_bytes(bytes(content))
+    (place / "empty").mkdir()
+    (place / "file").write_text("not a folder")
+    (place / "text.npz").write_text("not an npz")
+    np.savez(place / "pickled.npz", allow_pickle=True, x=np.array([{}], dtype=object))
+    np.savez(place / "celo.npz", **{"config/architecture": np.array("celo9")})
+    return place
+
+
+BAD = {
+    "unknown optimizer": (["optimizer=adamv"], "adamv"),
+    "unknown task": (["task=mlpp"], "mlpp"),
+    "unknown data": (["data=mnist"], "mnist"),
+    "unknown logger": (["logger=tensorboard"], "tensorboard"),
+    "unknown recipe": (["recipe=fast"], "fast"),
+    "unknown mode": (["mode=train"], "meta_train"),
+    "unknown key": (["widht=3"], "widht"),
+    "unknown key, added": (["+widht=3"], "widht"),
+    "unknown nested key, added": (["+recipe.outer.momentum=3"], "recipe.outer.momentum"),
+    "key without value": (["seed"], "seed"),
+    "negative width": (["task=mlp", "task.width=-3"], "task.width=-3"),
+    "width in words": (["task=mlp", "task.width=wide"], "wide"),
+    "a width twice": (["task.widths=[16,16]"], "task.widths"),
+    "no width": (["task.widths=[]"], "task.widths"),
+    "fractional pairs": (["recipe.pairs=1.5"], "recipe.pairs"),
+    "negative seed": (["seed=-1"], "seed=-1"),
+    "truncation longer than the unroll": (["recipe.truncation=500"], "recipe.min_length=40"),
+    "shortest above longest": (["recipe.min_length=300"], "recipe.max_length=200"),
+    "warm-up after decay": (["recipe.outer.warmup_steps=1000"], "recipe.outer.decay_steps"),
+    "sigma zero": (["recipe.sigma=0"], "recipe.sigma=0"),
+    "sigma nan": (["recipe.sigma=nan"], "recipe.sigma=nan"),
+    "unknown activation": (["task.activation=swish"], "gelu"),
+    "unknown baseline": (["evaluation.baselines=[sgd]"], "mu_adam"),
+    "hidden size zero": (["optimizer.hidden_size=0"], "optimizer.hidden_size=0"),
+    "nothing to meta-train": (["optimizer=adamw"], "no θ"),
+    "one width to check": (["mode=coordinate_check", "coordinate_check.widths=[64]"], "coordinate_check.widths"),
+    "evaluate nothing": (["mode=evaluate"], "checkpoint=<path>"),
+    "checkpoint missing": (["mode=evaluate", "checkpoint=nowhere"], "nowhere does not exist"),
+    "checkpoint empty": (["mode=evaluate", "checkpoint=empty"], "empty holds no checkpoint"),
+    "checkpoint a file": (["mode=evaluate", "checkpoint=file"], "file holds no checkpoint"),
+    "checkpoint of another optimizer": (["mode=evaluate", "checkpoint=run", "optimizer=velo_mup"], "small_fc_mup"),
+    "checkpoint contradicted": (["mode=evaluate", "checkpoint=run", "optimizer.step_mult=0.5"], "0.01"),
+    "checkpoint in training": (["checkpoint=run"], "mode=evaluate"),
+    "checkpoint with damaged settings": (["mode=evaluate", "checkpoint=damaged_meta"], "damaged"),
+    "checkpoint with damaged arrays": (["mode=evaluate", "checkpoint=damaged_arrays"], "damaged"),
+    "checkpoint of the future": (["mode=evaluate", "checkpoint=newer"], "upgrade"),
+    "checkpoint naming code": (["mode=evaluate", "checkpoint=evil"], "one of small_fc, velo"),
+    "twin under µP": (["mode=evaluate", "checkpoint=run", "evaluation.sp_twin=run"], "evaluation.sp_twin"),
+    "run directory below a file": (["run_dir=file/run"], "is a file"),
+    "run directory of another run": (["run_dir=run"], "other settings"),
+    "verify nothing": (["mode=verify"], "reference=<path>"),
+    "reference missing": (["mode=verify", "reference=nowhere.npz"], "nowhere.npz"),
+    "reference no npz": (["mode=verify", "reference=text.npz"], "text.npz"),
+    "reference pickled": (["mode=verify", "reference=pickled.npz"], "pickle"),
+    "reference unknown": (["mode=verify", "reference=celo.npz"], "celo9"),
+    "reference in training": (["reference=text.npz"], "mode=verify"),
+}
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_refused(place, arguments, said):
+    before = contents(place)
+    done = mulo(*arguments, "logger=none" if "logger=" not in " ".join(arguments) else "seed=0", cwd=place)
+    assert done.code not in (0, 130, 143)
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert len(done.err) < 1200
+    assert done.seconds < SECONDS
+    assert contents(place) == before

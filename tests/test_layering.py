@@ -1,0 +1,87 @@
+"""Imports run only downwards through the layers; only run.py knows Hydra; importing mulo is cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mulo
+
+LAYERS = [
+    ["version", "errors", "types"],
+    ["trees"],
+    ["randomness"],
+    ["config"],
+    ["parametrization"],
+    ["data"],
+    ["models"],
+    ["tasks"],
+    ["optimizers"],
+    ["meta"],
+    ["evaluation"],
+    ["checkpoint"],
+    ["exchange"],
+    ["reporting"],
+    ["jobs"],
+    ["run"],
+]
+DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
+STRANGERS = [{"tasks", "optimizers"}, {"meta", "tasks"}, {"meta", "optimizers"}, {"evaluation", "tasks"}]
+STRANGERS += [{"evaluation", "optimizers"}]
+"""Pairs that know each other only through the protocols of types.py."""
+ROOT = Path(mulo.__file__).parent
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of all modules that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "mulo" and len(parts) > 1 and parts[1] in DEPTH else None
+
+
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_downwards(path):
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for module in imports(path):
+        other = layer(module)
+        if other is None or other == own:
+            continue
+        assert DEPTH[other] < DEPTH[own], f"{own} imports {other}"
+        assert {own, other} not in STRANGERS, f"{own} imports {other}"
+
+
+def test_every_module_has_a_layer():
+    assert {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in FILES} <= set(DEPTH)
+
+
+def test_the_test_sees_imports(tmp_path):
+    (tmp_path / "x.py").write_text("def f():\n    from mulo.jobs import dispatch\n")
+    assert "jobs" in {layer(module) for module in imports(tmp_path / "x.py")}
+
+
+def test_only_run_imports_hydra():
+    users = [path.name for path in FILES if any(module.startswith("hydra") for module in imports(path))]
+    assert users == ["run.py"]
+
+
+@pytest.mark.parametrize(
+    "code", ["import mulo", "import mulo.config", "from mulo.jobs import preflight", "import mulo.run"]
+)
+def test_cheap_imports_leave_jax_and_wandb_alone(code):
+    script = f"{code}; import sys; print([m for m in ('jax', 'wandb', 'flax', 'orbax') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
