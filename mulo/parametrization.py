@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from mulo.errors import ConfigError
+
 
 class Role(StrEnum):
     """What a parameter is in its network: all that its scaling with width depends on, besides its fan-in."""
@@ -54,6 +56,11 @@ class Parametrization:
     name: str
     bias_init: str = "zeros"
     output_init: str = "zeros"
+
+    def __post_init__(self) -> None:
+        """Refuses a name it does not know: it must not mean SP by silence."""
+        if self.name not in ("sp", "mup"):
+            raise ConfigError.value("parametrization", self.name, "one of sp, mup")
 
     def rule(self, role: Role, fan_in: int) -> Rule:
         """The row of the table for a parameter of this role; `fan_in` is ignored where the row has no n."""

@@ -95,7 +95,7 @@ class ClassificationTask:
     def _chunks(self, examples: int) -> int:
         """Smallest divisor of the number of examples whose chunks keep activations small."""
         wanted = math.ceil(examples * self.width / _CHUNK_FLOATS)
-        return next(n for n in range(max(1, wanted), examples + 1) if examples % n == 0)
+        return next(n for n in range(min(max(1, wanted), examples), examples + 1) if examples % n == 0)
 
 
 def make_tasks(

@@ -36,22 +36,15 @@ class Done(NamedTuple):
     """Processor time, which unlike the clock does not depend on what else the machine does."""
 
 
-def environment(cache: Path | None = None) -> dict[str, str]:
-    """Compiled programs are shared between the processes of a test run."""
-    extra = {"COLUMNS": "160"}
-    if cache is not None:
-        extra |= {
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
-        }
-    return os.environ | extra
+def environment() -> dict[str, str]:
+    """This process's, with a terminal wide enough for tables."""
+    return os.environ | {"COLUMNS": "160"}
 
 
-def mulo(*arguments: str, cwd: Path, cache: Path | None = None) -> Done:
+def mulo(*arguments: str, cwd: Path) -> Done:
     before = _children_seconds()
     command = [sys.executable, "-m", "mulo.run", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment(cache), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
     return Done(done.returncode, done.stdout, done.stderr, _children_seconds() - before)
 
 

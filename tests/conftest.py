@@ -1,8 +1,15 @@
 """What several tests need."""
 
 import functools
-
+import os
+import tempfile
 from pathlib import Path
+
+# Before JAX is imported: programs that several tests, or the processes they start, have in common compile once.
+_CACHE = tempfile.TemporaryDirectory(prefix="mulo-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 import jax
 import pytest
@@ -15,9 +22,3 @@ def jit():
     """`jax.jit` for programs that run a few times: on CPU it compiles several times faster, into slower code."""
     options = FAST_COMPILATION if jax.default_backend() == "cpu" else None
     return functools.partial(jax.jit, compiler_options=options)
-
-
-@pytest.fixture(scope="session")
-def compilation_cache(tmp_path_factory) -> Path:
-    """A folder in which the processes that a test run starts share their compiled programs."""
-    return tmp_path_factory.mktemp("compiled")

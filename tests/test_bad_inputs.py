@@ -13,10 +13,10 @@ SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, compilation_cache) -> Path:
+def place(tmp_path_factory) -> Path:
     """A folder with a finished run and damaged copies of its checkpoint."""
     place = tmp_path_factory.mktemp("bad inputs")
-    done = mulo("mode=meta_train", "run_dir=run", *TINY, cwd=place, cache=compilation_cache)
+    done = mulo("mode=meta_train", "run_dir=run", *TINY, cwd=place)
     assert done.code == 0, done.err
     best = next((place / "run/checkpoints/best").iterdir())
     shutil.copytree(best, place / "damaged_meta")

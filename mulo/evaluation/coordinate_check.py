@@ -5,15 +5,15 @@ arXiv 2203.03466, appendix D.1; µLO, arXiv 2406.00153, figure 2). Two movements
 
 - `x_t - x_0`: the pre-activation against that at initialization, all layers below having moved as well;
 - `(W_t - W_0) x`: what the movement of the layer's own matrix adds to it, x being the layer's input at time t.
+
+The first is what matters; the second shows a wrong multiplier where the movement of the layers below hides it.
 """
 
-import csv
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,51 +21,11 @@ import numpy as np
 
 from mulo import randomness
 from mulo.errors import MuloError
-from mulo.evaluation.results import replacing
+from mulo.evaluation.coordinate_rows import Row, rows_over_width
 from mulo.meta.unroll import Training, start, unroll
 from mulo.types import Array, LayeredTask, LearnedOptimizer, Params, Theta
 
 MEASURES = ("x_t - x_0", "(W_t - W_0) x")
-
-Movement = tuple[str, str, int]
-"""Measure, layer and t."""
-
-
-class Row(TypedDict):
-    """One movement at one width."""
-
-    optimizer: str
-    parametrization: str
-    measure: str
-    """One of MEASURES."""
-    layer: str
-    t: int
-    """Training steps done."""
-    width: int
-    std: float
-    """Standard deviation over examples and units together, averaged over seeds."""
-    slope: float
-    """Of log std over log width, by least squares: the same at all widths, nan unless the status is `moving`."""
-    status: str
-    """`moving`; `still`, std is exactly 0 at all widths; `undefined`, at some width it is 0 or not finite."""
-
-
-class Verdict(NamedTuple):
-    """One movement held against µP's slope of 0."""
-
-    optimizer: str
-    parametrization: str
-    measure: str
-    layer: str
-    t: int
-    slope: float
-    outcome: str
-    """`stable`, `unstable`, `still` or `undefined`; only the first is a pass, the third is neither pass nor failure."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether the movement contradicts µP, or cannot be judged at all."""
-        return self.outcome in ("unstable", "undefined")
 
 
 def coordinate_check(
@@ -89,7 +49,7 @@ def coordinate_check(
         optimizer: what trains them.
         theta: the optimizer's weights.
         inputs: [batch, *input_shape], the examples on which all movements are measured.
-        times: training steps after which they are measured.
+        times: training steps after which they are measured, each at least 1.
         seeds: trainings per width, run side by side.
         key: decides initial parameters and minibatches.
         names: of the optimizer and the parametrization, for the rows.
@@ -101,25 +61,30 @@ def coordinate_check(
     if len({task.width for task in tasks}) < 2:
         given = ", ".join(str(task.width) for task in tasks) or "none"
         raise MuloError(f"A slope over width needs at least two different widths; given: {given}.")
-    found: dict[Movement, dict[int, float]] = {}
+    found: dict[tuple[str, str, int], dict[int, float]] = {}
     for i, task in enumerate(tasks):
         trainings = _train(task, optimizer, theta, times, randomness.each(key, seeds))
         for t, deviations in _deviations(task, trainings, inputs, times):
             on_step(i * max(times) + t)
             for (measure, layer), std in deviations.items():
                 found.setdefault((measure, layer, t), {})[task.width] = std
-    return [row for movement, stds in found.items() for row in _rows(movement, stds, names)]
+    named = {"optimizer": names[0], "parametrization": names[1]}
+    rows = [
+        rows_over_width(s, **named, measure=measure, layer=layer, t=t)
+        for (measure, layer, t), s in found.items()
+    ]
+    return [row for group in rows for row in group]
 
 
 def _train(
     task: LayeredTask, optimizer: LearnedOptimizer, theta: Theta, times: Sequence[int], keys: Array
 ) -> Iterator[tuple[int, Params]]:
-    """Yields t and the parameters [seeds, …] at t = 0 and every gcd(times) steps: one program serves all times."""
+    """Yields t and the parameters [seeds, …], at t = 0 and every gcd(times) steps: one program serves all times."""
     length, chunk = max(times), math.gcd(*times)
 
     def begin(theta: Theta, key: Array) -> Training:
         training = start(task, optimizer, theta, length, randomness.branch(key, "init"))
-        # Weakly typed arrays, such as those of jnp.full, would have the first call of the other program compiled apart.
+        # Weakly typed arrays, such as jnp.full makes, would have `go_on` compiled twice.
         return jax.tree.map(lambda x: x.astype(x.dtype), training)
 
     def go_on(theta: Theta, data: Any, training: Training, key: Array, t: Array) -> Training:
@@ -135,20 +100,24 @@ def _train(
         yield t + chunk, training.params
 
 
+Deviations = dict[tuple[str, str], float]
+"""Standard deviation by measure and layer, in the network's order."""
+
+
 def _deviations(
     task: LayeredTask, trainings: Iterator[tuple[int, Params]], inputs: Array, times: Sequence[int]
-) -> Iterator[tuple[int, dict[tuple[str, str], float]]]:
-    """Yields t and, where t is one of `times`, the std of each measure and layer."""
-    # x_0 and x_t come from one program, so that equal parameters differ by exactly 0.
+) -> Iterator[tuple[int, Deviations]]:
+    """Yields t and the deviations, none where t is not one of `times`."""
     observe = jax.jit(jax.vmap(partial(_observe, task), (0, 0, None)))
     _, first = next(trainings)
+    # x_0 comes from the program that x_t comes from, so that equal parameters differ by exactly 0.
     x_0, _ = observe(first, first, inputs)
     for t, params in trainings:
-        found = {}
+        found: Deviations = {}
         if t in times:
             x_t, by_matrix = observe(first, params, inputs)
             for layer in x_t:
-                found[MEASURES[0], layer] = _mean_std(np.subtract(x_t[layer], x_0[layer]))
+                found[MEASURES[0], layer] = _mean_std(x_t[layer], x_0[layer])
                 found[MEASURES[1], layer] = _mean_std(by_matrix[layer])
         yield t, found
 
@@ -156,9 +125,9 @@ def _deviations(
 def _observe(
     task: LayeredTask, first: Params, params: Params, inputs: Array
 ) -> tuple[OrderedDict[str, Array], OrderedDict[str, Array]]:
-    """By layer, in the network's order: pre-activations, and what the matrix's movement adds to them."""
+    """By layer, in the network's order: its pre-activation, and what the movement of its matrix adds to it."""
     moved = jax.tree.map(jnp.subtract, params, first)
-    # Differences of nearly equal numbers: TF32 would drown them.
+    # Movements can be small beside the values that move, and TF32 has three digits.
     with jax.default_matmul_precision("highest"):
         layers, differences = task.layers(params, inputs), task.layers(moved, inputs)
         by_matrix = [d.linear(layer.inputs) for layer, d in zip(layers, differences, strict=True)]
@@ -166,69 +135,8 @@ def _observe(
     return preactivations, OrderedDict(zip(preactivations, by_matrix, strict=True))
 
 
-def _mean_std(values: Array | np.ndarray) -> float:
-    """[seeds, …] → mean over seeds of the std over all other axes."""
-    values = np.asarray(values, np.float64)
-    return float(values.reshape(len(values), -1).std(axis=1).mean())
-
-
-def _rows(movement: Movement, stds: Mapping[int, float], names: tuple[str, str]) -> list[Row]:
-    measure, layer, t = movement
-    widths, values = np.array(list(stds)), np.array(list(stds.values()))
-    status = _status(values)
-    slope = float(np.polyfit(np.log(widths), np.log(values), 1)[0]) if status == "moving" else math.nan
-    return [
-        Row(
-            optimizer=names[0],
-            parametrization=names[1],
-            measure=measure,
-            layer=layer,
-            t=t,
-            width=width,
-            std=std,
-            slope=slope,
-            status=status,
-        )
-        for width, std in stds.items()
-    ]
-
-
-def _status(stds: np.ndarray) -> str:
-    if not stds.any():
-        return "still"
-    return "moving" if np.all(np.isfinite(stds) & (stds > 0)) else "undefined"
-
-
-def verdicts(rows: Iterable[Row], tolerance: float) -> list[Verdict]:
-    """Holds each movement of `rows` against µP: `stable` means |slope| ≤ tolerance."""
-    found = {}
-    for row in rows:
-        place = (row["optimizer"], row["parametrization"], row["measure"], row["layer"], row["t"])
-        moving = "stable" if abs(row["slope"]) <= tolerance else "unstable"
-        outcome = moving if row["status"] == "moving" else row["status"]
-        found[place] = Verdict(*place, row["slope"], outcome)
-    return list(found.values())
-
-
-def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """Writes a CSV file under a header of the keys; `read_rows` returns the same rows."""
-    with replacing(path) as partial_path, partial_path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(Row.__annotations__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Reads what `write_rows` wrote; raises MuloError for other columns and for values of the wrong type."""
-    readers: Mapping[str, Any] = Row.__annotations__
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != list(readers):
-            raise MuloError(
-                f"{path} is not a coordinate check: its columns are {', '.join(reader.fieldnames or ['missing'])}, "
-                f"and these are needed, in this order: {', '.join(readers)}."
-            )
-        try:
-            return [Row(**{key: readers[key](text) for key, text in row.items()}) for row in reader]
-        except (KeyError, TypeError, ValueError) as error:
-            raise MuloError(f"{path}, line {reader.line_num}: {error}.") from error
+def _mean_std(values: Array, origin: Array | float = 0.0) -> float:
+    """Std of values − origin [seeds, …] over all axes but the first, averaged over seeds; nan if diverged."""
+    with np.errstate(invalid="ignore"):
+        moved = np.subtract(values, origin, dtype=np.float64).reshape(len(values), -1)
+        return float(moved.std(axis=1).mean())

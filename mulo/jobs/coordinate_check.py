@@ -1,5 +1,6 @@
 """mode=coordinate_check: do pre-activations move by the same amounts at every width?"""
 
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -34,7 +35,7 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
             names=(config.optimizer.name, config.parametrization),
             on_step=bar.update,
         )
-    check.write_csv(rows, folder / "coordinate_check.csv")
+    check.write_rows(rows, folder / "coordinate_check.csv")
     title = f"{config.optimizer.name}, task in {config.parametrization}"
     plots.coordinate_check(rows, folder / "coordinate_check", title)
     mirror.picture("coordinate_check", folder / "coordinate_check.png")
@@ -42,9 +43,18 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
 
 
 def _say(config: Config, rows: list[check.Row], folder: Path, console: Console) -> int:
-    outside = check.verdict(rows, config.coordinate_check.tolerance)
-    for row in outside:
-        console.print(f"{row['measure']}, layer {row['layer']}, t = {row['t']}: slope {row['slope']:+.2f}")
-    said = f"{len(outside)} slopes are outside" if outside else "All slopes are within"
-    console.print(f"{said} ±{config.coordinate_check.tolerance:g}. Table and figure are in {folder}.", soft_wrap=True)
-    return int(bool(outside) and config.parametrization == "mup")
+    tolerance = config.coordinate_check.tolerance
+    found = check.verdicts(rows, tolerance)
+    outcomes = Counter(verdict.outcome for verdict in found)
+    for verdict in found:
+        if verdict.failed:
+            where = f"{verdict.measure}, layer {verdict.layer}, t = {verdict.t}"
+            console.print(f"{where}: slope {verdict.slope:+.2f} ({verdict.outcome})", highlight=False)
+    console.print(
+        f"Of {len(found)} movements {outcomes['stable']} have a slope within ±{tolerance:g} over width, "
+        f"{outcomes['unstable']} have not, {outcomes['still']} stand still, {outcomes['undefined']} cannot be judged. "
+        f"Table and figure are in {folder}.",
+        soft_wrap=True,
+    )
+    failed = any(verdict.failed for verdict in found)
+    return int(failed and config.parametrization == "mup")

@@ -14,3 +14,10 @@ _PARAMETRIZATIONS = {"mup": "µP", "sp": "SP"}
 def label(name: str) -> str:
     """The printed name of an optimizer or a parametrization; what is not known stays as it is."""
     return _OPTIMIZERS.get(name) or _PARAMETRIZATIONS.get(name, name)
+
+
+def contestant(optimizer: str, parametrization: str) -> str:
+    """The printed name of an optimizer, with the network's parametrization where that is not the optimizer's own."""
+    own = "mup" if optimizer.endswith("_mup") or optimizer == "mu_adam" else "sp"
+    known = optimizer not in _OPTIMIZERS or parametrization == own
+    return label(optimizer) if known else f"{label(optimizer)} in {label(parametrization)}"

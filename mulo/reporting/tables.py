@@ -9,27 +9,25 @@ from rich.table import Table
 from rich.text import Text
 
 from mulo.evaluation.results import Summary, by_optimizer
-from mulo.reporting.labels import label
+from mulo.reporting.labels import contestant
 
 _WIDE = 200
 
 
 def results_table(summaries: Sequence[Summary]) -> Table:
-    """Mean test loss ± standard error, a row per optimizer, a column per width, the column's best in bold.
+    """Mean test loss ± standard error, a row per width, a column per optimizer, the row's best in bold.
 
     A mean over the seeds that survived is never called the best. Raises MuloError where two summaries compete
     for one cell.
     """
-    widths = sorted({summary.width for summary in summaries})
-    best = {width: _best(summaries, width) for width in widths}
-    table = Table(title=_title(summaries), title_justify="left")
-    table.add_column("optimizer")
-    table.add_column("parametrization")
-    for width in widths:
-        table.add_column(f"width {width}", justify="right")
-    for (optimizer, parametrization), found in by_optimizer(summaries).items():
-        cells = [_cell(found[width], best[width]) if width in found else Text("–") for width in widths]
-        table.add_row(Text(label(optimizer)), label(parametrization), *cells)
+    table, contestants = Table(title=_title(summaries), title_justify="left"), by_optimizer(summaries)
+    table.add_column("width", justify="right")
+    for optimizer, parametrization in contestants:
+        table.add_column(contestant(optimizer, parametrization), justify="right")
+    for width in sorted({summary.width for summary in summaries}):
+        best = _best(summaries, width)
+        cells = [_cell(found[width], best) if width in found else Text("–") for found in contestants.values()]
+        table.add_row(str(width), *cells)
     return table
 
 

@@ -34,7 +34,8 @@ def trainer():
 
 @cache
 def single():
-    return made(TASKS[:1], outer_steps=40, validate_every=40)
+    """Enough pairs for small standard errors."""
+    return made(TASKS[:1], outer_steps=40, validate_every=40, pairs=1024)
 
 
 class Recorded(NamedTuple):
@@ -89,7 +90,7 @@ def test_gradients_of_tasks_are_averaged():
 
 def test_meta_training_lowers_the_validation_loss():
     first, *_, last = recorded(single()).rows
-    assert last["validation_loss"] < 0.7 * first["validation_loss"]
+    assert last["validation_loss"] < 0.6 * first["validation_loss"]
 
 
 def test_same_seed_gives_the_same_bits():
@@ -101,6 +102,16 @@ def test_other_seed_gives_another_theta():
     starts, ends = zip(*((flat(t.initial_theta()), flat(r.state.theta)) for t, r in (one, other)), strict=True)
     assert not np.isclose(*starts)[:2].any()
     assert not np.isclose(ends[0] - starts[0], ends[1] - starts[1], rtol=1e-4, atol=0).any()
+
+
+def test_every_step_and_task_draws_its_own_perturbations():
+    first, _ = trainer().step(trainer().initial())
+    one = [flat(particles.xi) for particles in copied(first).particles]
+    second, _ = trainer().step(first)
+    two = [flat(particles.xi) - xi for particles, xi in zip(copied(second).particles, one, strict=True)]
+    assert (second.particles[0].age > 5).any()
+    assert not np.isclose(one[0], one[1]).any()
+    assert not np.isclose(one, two).any()
 
 
 @pytest.mark.parametrize("done", [1, 4])
@@ -152,15 +163,15 @@ def test_validation_only_depends_on_theta():
     moved = jax.tree.map(lambda x: x + 0.5, theta)
     before = trainer().validate(theta)
     recorded(trainer(), stop_after=2)
-    assert trainer().validate(theta) == before == {**whole_run().rows[0], **before}
+    assert trainer().validate(theta) == before
+    assert whole_run().rows[0] == {"outer_step": 0, **before}
     assert trainer().validate(moved)["validation_loss"] < before["validation_loss"]
 
 
 def test_validation_is_the_expected_loss_of_the_longest_unroll():
-    many = made(TASKS[:1], pairs=8192)
-    theta = many.initial_theta()
+    theta = single().initial_theta()
     expected = expected_losses(TASKS[0], np.tile(flat(theta), (20, 1)), 20).mean()
-    assert many.validate(theta)["validation_loss/quadratic"] == pytest.approx(expected, rel=0.02)
+    assert single().validate(theta)["validation_loss/quadratic"] == pytest.approx(expected, rel=0.04)
 
 
 def test_best_theta_is_the_lowest_validated_one():

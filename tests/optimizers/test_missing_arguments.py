@@ -18,7 +18,7 @@ CONFIGS = [SmallFCConfig(), VeLOConfig(), AdamConfig()]
 def make(request):
     """The optimizer as a function of its multipliers."""
     optimizer = make_optimizer(request.param)
-    theta = optimizer.init(jax.random.key(0))
+    theta = jax.tree.map(jnp.zeros_like, jax.eval_shape(optimizer.init, jax.random.key(0)))
     return lambda multipliers: optimizer.transform(theta, 10, multipliers)
 
 
@@ -34,7 +34,7 @@ def test_missing_multiplier_is_named_at_the_start(make):
 
 def test_missing_multiplier_is_named_at_a_step(make):
     state = jax.eval_shape(make(MULTIPLIERS).init, PARAMS)
-    with pytest.raises(MultiplierError, match="for first/bias, last/kernel: .* there for: nothing"):
+    with pytest.raises(MultiplierError, match=r"for first/bias, last/kernel: .* there for: nothing"):
         updated(make({}), state, value=1.0)
 
 

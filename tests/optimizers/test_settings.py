@@ -29,15 +29,23 @@ def normal(seed, scale):
 PARAMS, GRADIENTS = normal(1, 0.3), normal(2, 0.1)
 
 
-def theta_of(config):
-    theta = make_optimizer(config).init(jax.random.key(0))
-    noise = trees.random_normal(jax.random.key(1), theta)
+def fresh_and_noisy(config, key):
+    theta = make_optimizer(config).init(key)
+    noise = trees.random_normal(jax.random.fold_in(key, 1), theta)
     scale = 0.02 if isinstance(config, SmallFCConfig) else 0.2
     return jax.tree.map(lambda x, e: x + scale * e, theta, noise)
 
 
 @pytest.fixture(scope="module")
-def update(jit):
+def thetas(jit):
+    """One θ per architecture, every weight away from its often zero start."""
+    return {
+        type(config): jit(functools.partial(fresh_and_noisy, config))(jax.random.key(0)) for config in (SMALL_FC, VELO)
+    }
+
+
+@pytest.fixture(scope="module")
+def update(jit, thetas):
     """First update under given settings, and the state after it; compiled once per settings."""
 
     @functools.cache
@@ -49,7 +57,7 @@ def update(jit):
         return jit(first)
 
     def run(config, theta=None, gradients=GRADIENTS):
-        return compiled(config)(theta_of(config) if theta is None else theta, gradients)
+        return compiled(config)(theta or thetas[type(config)], gradients)
 
     return run
 
@@ -92,8 +100,8 @@ def test_exp_mult_is_the_weight_of_the_magnitude_in_the_exponent(config, update)
     np.testing.assert_allclose(np.log(double / none), 2 * logs, rtol=1e-3, atol=1e-6)
 
 
-def test_interp_mult_scales_the_mixed_weights(update):
-    theta = theta_of(VELO)
+def test_interp_mult_scales_the_mixed_weights(update, thetas):
+    theta = thetas[VeLOConfig]
     scaled = theta | {"mlp": jax.tree.map(lambda x: 3 * x, theta["mlp"])}
     expected = update(VELO, scaled)[0]
     actual = update(replace(VELO, interp_mult=30.0), theta)[0]
@@ -124,16 +132,16 @@ def test_non_finite_entries_count_as_zero_or_go_through(update):
 
 
 @BOTH
-def test_fresh_theta_differs_by_key_and_is_the_same_by_the_same_key(config):
-    init = make_optimizer(config).init
+def test_fresh_theta_differs_by_key_and_is_the_same_by_the_same_key(config, jit):
+    init = jit(make_optimizer(config).init)
     first, again, other = (init(jax.random.key(k)) for k in (0, 0, 1))
     assert trees.digest(first) == trees.digest(again)
     assert trees.digest(first) != trees.digest(other)
 
 
 @pytest.mark.parametrize("config", [SmallFCConfig(hidden_size=64), VeLOConfig(param_inits=64)])
-def test_fresh_mlp_weights_have_std_one_over_root_fan_in(config):
-    mlp = make_optimizer(config).init(jax.random.key(0))["mlp"]
+def test_fresh_mlp_weights_have_std_one_over_root_fan_in(config, jit):
+    mlp = jit(make_optimizer(config).init)(jax.random.key(0))["mlp"]
     for w, fan_in in ((mlp.w0, mlp.w0.shape[-2]), (mlp.w1, config.hidden_size)):
         assert np.max(np.abs(w)) <= 2 / np.sqrt(fan_in)
         assert np.std(w) == pytest.approx(0.8796 / np.sqrt(fan_in), rel=0.08)

@@ -1,0 +1,105 @@
+"""A run that was cut ends as one that was not, bit for bit."""
+
+import json
+import random
+
+import pytest
+from rich.console import Console
+
+from mulo import trees
+from mulo.checkpoint import load
+from mulo.config import parse
+from mulo.errors import Interrupted
+from mulo.jobs.meta_train import meta_train
+from mulo.jobs.run_directory import open_run
+from mulo.jobs.stopping import Stop
+from mulo.reporting.wandb_mirror import WandbMirror
+
+STEPS = 12
+RAW = {
+    "mode": "meta_train",
+    "optimizer": {"architecture": "small_fc", "hidden_size": 2},
+    "task": {"name": "mlp_multiwidth", "widths": [3], "depth": 1, "batch_size": 4},
+    "data": {"name": "synthetic", "shape": [3], "classes": 2},
+    "recipe": {
+        "outer_steps": STEPS,
+        "truncation": 2,
+        "min_length": 2,
+        "max_length": 8,
+        "start_offset": 4,
+        "pairs": 2,
+        "save_every": 5,
+        "validate_every": 3,
+        "outer": {"warmup_steps": 1, "decay_steps": STEPS},
+    },
+    "logger": {"name": "none"},
+}
+
+
+class StopAfter(Stop):
+    """Asks for a stop after some outer steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps, self.signal_number = steps, 2
+
+    def requested(self) -> bool:
+        self.steps -= 1
+        return self.steps <= 0
+
+
+def train(folder, stop=None, **changes):
+    config = parse(RAW | {"run_dir": str(folder)} | changes)
+    mirror = WandbMirror(config.logger, folder, {})
+    return meta_train(config, open_run(config), Console(quiet=True), mirror, stop or Stop())
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uncut")
+    return folder, trees.digest(train(folder))
+
+
+def test_cut_three_times_at_random_steps(uncut, tmp_path):
+    cuts = sorted(random.Random(0).sample(range(1, STEPS), 3))
+    done = 0
+    for cut in cuts:
+        with pytest.raises(Interrupted, match=f"outer step {cut} of {STEPS}"):
+            train(tmp_path, StopAfter(cut - done))
+        done = cut
+    assert trees.digest(train(tmp_path)) == uncut[1]
+    assert records(tmp_path) == records(uncut[0])
+
+
+def test_rows_logged_after_the_last_checkpoint_are_computed_again(uncut, tmp_path):
+    with pytest.raises(Interrupted):
+        train(tmp_path, StopAfter(5))
+    with (tmp_path / "metrics.jsonl").open("a") as file:  # as a kill between two saves leaves it
+        file.write('{"outer_step": 6, "meta_loss": 99.0}\n{"outer_st')
+    assert trees.digest(train(tmp_path)) == uncut[1]
+    assert records(tmp_path) == records(uncut[0])
+
+
+def test_same_seed_same_bits_other_seed_other_theta(uncut, tmp_path):
+    assert trees.digest(train(tmp_path / "again")) == uncut[1]
+    assert trees.digest(train(tmp_path / "other", seed=1)) != uncut[1]
+
+
+def test_a_finished_run_is_not_run_again(uncut):
+    before = records(uncut[0])
+    assert trees.digest(train(uncut[0])) == uncut[1]
+    assert records(uncut[0]) == before
+
+
+def test_what_the_run_directory_holds(uncut):
+    folder = uncut[0]
+    assert [row["outer_step"] for row in records(folder)] == list(range(STEPS + 1))
+    assert [row["outer_step"] for row in records(folder) if "validation_loss" in row] == [0, 3, 6, 9, 12]
+    best = min((row for row in records(folder)[1:] if "validation_loss" in row), key=lambda row: row["validation_loss"])
+    assert load(folder / "checkpoints/best").meta.step == best["outer_step"]
+    assert load(folder).meta.config["task"]["widths"] == [3]
+    assert (folder / "meta_training.png").stat().st_size > 10_000

@@ -1,0 +1,117 @@
+"""The two fast forms of the per-parameter MLP against the plain one: all features side by side, three matmuls."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mulo.optimizers import per_parameter_mlp
+from mulo.optimizers.per_parameter_mlp import MLP
+
+SHAPES = [
+    (),
+    (1,),
+    (7,),
+    (1, 1),
+    (6, 1),
+    (1, 9),
+    (6, 6),
+    (40, 3),
+    (3, 40),
+    (2, 5, 4),
+    (9, 1, 2),
+    (3, 3, 4, 8),
+    (8, 3, 2, 3),
+    (2, 1, 3, 4, 2),
+]
+SCALES = (1e-4, 1.0, 3e3, 0.0, 1e-2, 10.0, 1.0)
+"""Of the seven features, which are of different sizes by many decades, and one of them all zero."""
+CONSTANTS = np.array([-1.0, 0.5, 2.0], np.float32)
+HIDDEN, OUTPUTS = 4, 2
+
+
+def draw(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def mlp_of(rng, inputs):
+    sizes = [(inputs, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, OUTPUTS)]
+    return MLP(*(draw(rng, *shape) for size in sizes for shape in (size, size[1:])))
+
+
+def features_of(rng, shape):
+    """Two full features of 1 and 3 copies, and two that vary along all dimensions but one."""
+    kinds = [(1, shape), (3, shape)]
+    for axis in (0, len(shape) - 1):
+        kinds.append((1 + axis % 2, tuple(1 if i == axis and len(shape) > 1 else n for i, n in enumerate(shape))))
+    features = [draw(rng, copies, *size) for copies, size in kinds]
+    scales = iter(SCALES)
+    return [np.stack([plane * np.float32(next(scales)) for plane in feature]) for feature in features]
+
+
+def plain(mlp, features, shape, constants):
+    """[OUTPUTS, *shape] in double precision."""
+    planes = [np.broadcast_to(plane, shape).ravel() for feature in features for plane in feature]
+    inputs = np.stack(planes, axis=1).astype(np.float64)
+    inputs = inputs / np.sqrt(1e-5 + np.mean(inputs**2, axis=0))
+    inputs = np.concatenate([inputs, np.tile(constants, (len(inputs), 1))], axis=1)
+    hidden = np.maximum(inputs @ mlp.w0 + mlp.b0, 0)
+    hidden = np.maximum(hidden @ mlp.w1 + mlp.b1, 0)
+    return (hidden @ mlp.w2 + mlp.b2).T.reshape(OUTPUTS, *shape)
+
+
+def case(shape, constants):
+    rng = np.random.default_rng(SHAPES.index(shape))
+    features = features_of(rng, shape)
+    return mlp_of(rng, sum(map(len, features)) + len(constants)), features
+
+
+@pytest.fixture(scope="module", params=["fused", "matrix"])
+def compiled(request, jit):
+    """Both forms over all shapes, with and without constants, each compiled as one program."""
+    cases = {(shape, len(c)): (*case(shape, c), c) for shape in SHAPES for c in (CONSTANTS, CONSTANTS[:0])}
+
+    @jit
+    def run(given):
+        return {
+            key: per_parameter_mlp.apply(mlp, features, key[0], constants if len(constants) else None)
+            for key, (mlp, features, constants) in given.items()
+        }
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(per_parameter_mlp, "FUSED_HIDDEN", HIDDEN if request.param == "fused" else HIDDEN - 1)
+        return run(cases)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("constants", [CONSTANTS, CONSTANTS[:0]], ids=["time", "no time"])
+def test_equals_the_plain_form(compiled, shape, constants):
+    outputs = compiled[shape, len(constants)]
+    expected = plain(*case(shape, constants), shape, constants)
+    assert len(outputs) == OUTPUTS
+    for out, reference in zip(outputs, expected, strict=True):
+        assert out.shape == shape
+        assert out.dtype == jnp.float32
+        assert np.linalg.norm(out - reference) <= 1e-5 * np.linalg.norm(reference)
+
+
+@pytest.mark.parametrize(("hidden", "form"), [(8, "_fused"), (9, "_matrix")])
+def test_hidden_size_chooses_the_form(hidden, form, monkeypatch):
+    chosen = []
+    for name in ("_fused", "_matrix"):
+        monkeypatch.setattr(
+            per_parameter_mlp, name, lambda *given, name=name: chosen.append(name) or [jnp.zeros(())] * 2
+        )
+    rng = np.random.default_rng(0)
+    mlp = MLP(draw(rng, 1, hidden), *(draw(rng, hidden) for _ in range(5)))
+    per_parameter_mlp.apply(mlp, [draw(rng, 1, 4)], (4,))
+    assert chosen == [form]
+
+
+def test_fresh_weights_have_the_sizes_of_three_layers():
+    shapes = [weight.shape for weight in per_parameter_mlp.weights(39, 32, 2)]
+    assert shapes == [(39, 32), (32,), (32, 32), (32,), (32, 2), (2,)]
+    assert sum(int(np.prod(shape)) for shape in shapes) == 2402
+    copies = per_parameter_mlp.weights(30, 4, 3, copies=(8,))
+    assert [weight.shape[0] for weight in copies] == [8] * 6
+    assert [weight.std for weight in copies[::2]] == [30**-0.5, 4**-0.5, 4**-0.5]
+    assert [weight.std for weight in copies[1::2]] == [0.0] * 3

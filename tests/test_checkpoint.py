@@ -1,0 +1,111 @@
+"""θ and all that gives it meaning come back as they were, or not at all."""
+
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import mulo
+from mulo import trees
+from mulo.checkpoint import CheckpointWriter, find, load, read_meta, restore
+from mulo.config import SmallFCConfig, VeLOConfig
+from mulo.errors import CheckpointError
+from mulo.optimizers import make_optimizer
+
+SETTINGS = SmallFCConfig(hidden_size=3, step_mult=0.02)
+STATE = {"a": np.arange(6.0, dtype=np.float32).reshape(2, 3), "b": (np.int32(7), ())}
+
+
+@pytest.fixture(scope="module")
+def theta():
+    return make_optimizer(SETTINGS).init(jax.random.key(3))
+
+
+@pytest.fixture
+def run(tmp_path, theta):
+    with CheckpointWriter(tmp_path, SETTINGS, {"seed": 5}) as writer:
+        for step in (2, 4, 6):
+            writer.save(step, theta, STATE)
+        for step in (2, 4):
+            writer.save_best(step, theta)
+    return tmp_path
+
+
+def test_load_returns_theta_and_its_settings(run, theta):
+    loaded = mulo.load(run)
+    assert loaded.meta.optimizer == SETTINGS
+    assert loaded.optimizer.config == SETTINGS
+    assert (loaded.meta.step, loaded.meta.config["seed"], loaded.meta.mulo_version) == (6, 5, mulo.__version__)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), loaded.theta, theta))
+
+
+def test_a_loaded_optimizer_works_as_an_optax_transformation(run):
+    loaded = load(run)
+    params = {"w": jax.numpy.ones((3, 2))}
+    transform = optax.chain(loaded.optimizer.transform(loaded.theta, 10, {"w": 1.0}))
+    updates, _ = transform.update(params, transform.init(params), params)
+    assert np.isfinite(updates["w"]).all()
+    assert np.abs(updates["w"]).max() > 0
+
+
+def test_the_last_two_and_the_best_are_kept(run):
+    kept = {kind: sorted(path.name for path in (run / "checkpoints" / kind).iterdir()) for kind in ("last", "best")}
+    assert kept == {"last": ["4", "6"], "best": ["4"]}
+
+
+def test_the_best_holds_theta_and_settings_only(run):
+    items = {path.name for path in (run / "checkpoints/best/4").iterdir() if path.is_dir()}
+    assert items == {"theta", "meta"}
+    assert load(run / "checkpoints/best/4").meta.step == 4
+
+
+def test_state_comes_back_bit_for_bit(run):
+    state = restore(read_meta(run), {"state": STATE})["state"]
+    assert trees.digest(state) == trees.digest(STATE)
+
+
+def test_a_run_directory_means_its_last_checkpoint(run):
+    assert find(run).name == "6"
+    assert find(run / "checkpoints/last").name == "6"
+    assert find(run / "checkpoints/last/4").name == "4"
+
+
+def test_arrays_that_changed_are_refused(run, theta):
+    metadata = run / "checkpoints/last/6/meta/metadata"
+    meta = json.loads(metadata.read_text())
+    meta["digests"]["theta"] = trees.digest(jax.tree.map(lambda x: x + 1, theta))
+    metadata.write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError, match="not those that were written"):
+        load(run)
+    assert load(run / "checkpoints/last/4").meta.step == 4
+
+
+def test_settings_that_do_not_fit_the_arrays_are_refused(run):
+    metadata = run / "checkpoints/last/6/meta/metadata"
+    meta = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps(meta | {"optimizer": meta["optimizer"] | {"hidden_size": 5}}))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load(run)
+
+
+def test_velo_comes_back_as_velo(tmp_path):
+    settings = VeLOConfig(lstm_hidden_size=3, param_inits=2)
+    theta = make_optimizer(settings).init(jax.random.key(0))
+    with CheckpointWriter(tmp_path, settings, {}) as writer:
+        writer.save_best(1, theta)
+    loaded = load(tmp_path / "checkpoints/best/1")
+    assert jax.tree.structure(loaded.theta) == jax.tree.structure(theta)
+    assert trees.digest(loaded.theta) == trees.digest(theta)
+
+
+def test_a_digest_sees_values_shapes_dtypes_and_names():
+    tree = {"a": np.zeros((2, 3), np.float32)}
+    others = [
+        {"b": np.zeros((2, 3), np.float32)},
+        {"a": np.zeros((3, 2), np.float32)},
+        {"a": np.zeros((2, 3), np.int32)},
+        {"a": np.full((2, 3), 1e-45, np.float32)},
+    ]
+    assert len({trees.digest(other) for other in [tree, *others]}) == 5

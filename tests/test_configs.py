@@ -1,0 +1,114 @@
+"""Every YAML file composes, fits its schema and builds; the paper's recipe holds the paper's numbers."""
+
+import itertools
+from dataclasses import fields
+from pathlib import Path
+
+import jax
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from mulo.config import Config, parse, to_dict
+from mulo.errors import ConfigError
+from mulo.optimizers import make_optimizer
+from mulo.run import _by_architecture, _conf_dir
+
+GROUPS = {
+    group: sorted(path.stem for path in (_conf_dir() / group).glob("*.yaml"))
+    for group in ("optimizer", "task", "data", "recipe", "logger")
+}
+LEARNED = [name for name in GROUPS["optimizer"] if name not in ("adamw", "mu_adam")]
+SWEEPS = sorted((_conf_dir().parent / "sweeps").glob("*/*.yaml"))
+
+
+def composed(*overrides: str) -> Config:
+    OmegaConf.register_new_resolver("by_architecture", _by_architecture, replace=True)
+    with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
+        raw = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    return parse(raw)
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in GROUPS.items() for name in names])
+def test_every_choice_composes_and_parses(group, name):
+    mode = "coordinate_check" if name in ("adamw", "mu_adam") else "main"
+    config = composed(f"{group}={name}", f"mode={mode}")
+    assert getattr(config, group).name == name
+
+
+@pytest.mark.parametrize("name", GROUPS["optimizer"])
+def test_every_optimizer_builds_and_names_its_parametrization(name):
+    config = composed(f"optimizer={name}", "mode=coordinate_check").optimizer
+    make_optimizer(config).init(jax.random.key(0))
+    assert config.parametrization == ("mup" if name.endswith("mup") or name == "mu_adam" else "sp")
+
+
+COMBINATIONS = list(itertools.product(LEARNED, GROUPS["task"], GROUPS["recipe"]))
+
+
+@pytest.mark.parametrize(("optimizer", "task", "recipe"), COMBINATIONS)
+def test_all_combinations_compose(optimizer, task, recipe):
+    config = composed(f"optimizer={optimizer}", f"task={task}", f"recipe={recipe}")
+    assert config.parametrization == config.optimizer.parametrization
+    assert config.task.all_widths == (
+        config.recipe.scale.widths if task == "mlp_multiwidth" else [config.recipe.scale.width]
+    )
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "evaluation"])
+def test_the_files_spell_out_every_setting(group):
+    """What a reader of conf/ does not see, they cannot know of."""
+    for path in (_conf_dir() / group).glob("*.yaml"):
+        written = set(OmegaConf.load(path))
+        settings = getattr(composed(f"{group}={path.stem}", "mode=coordinate_check"), group)
+        expected = {spec.name for spec in fields(settings)} - {"adamw", "mu_adam"}
+        assert written == expected, path
+
+
+def test_the_task_follows_the_optimizer_unless_told_otherwise():
+    assert composed("optimizer=velo_mup").parametrization == "mup"
+    assert composed("optimizer=velo_sp").parametrization == "sp"
+    assert composed("optimizer=velo_mup", "task.parametrization=sp").parametrization == "sp"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numbers"), [("small_fc_mup", (5000, 50, 4900)), ("velo_mup", (45000, 20, 44900))]
+)
+def test_the_papers_recipe(optimizer, numbers):
+    config = composed("recipe=paper", f"optimizer={optimizer}")
+    recipe, outer = config.recipe, config.recipe.outer
+    assert (recipe.outer_steps, recipe.truncation, outer.decay_steps) == numbers
+    assert (recipe.sigma, recipe.pairs, recipe.min_length, recipe.max_length) == (0.01, 8, 100, 1000)
+    assert (recipe.estimator, recipe.start_offset, outer.weight_decay, outer.warmup_steps) == ("pes", 50, 1e-4, 100)
+    assert (outer.warmup_start, outer.learning_rate, outer.final_learning_rate) == (3e-10, 3e-3, 1e-3)
+    assert (config.task.widths, config.task.batch_size, config.task.depth) == ([128, 512, 1024], 4096, 3)
+
+
+def test_step_multipliers_are_those_of_the_sources():
+    found = {name: composed(f"optimizer={name}").optimizer.step_mult for name in LEARNED}
+    assert found == {"small_fc_mup": 0.01, "small_fc_sp": 0.001, "velo_mup": 0.001, "velo_sp": 0.001}
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_composes_its_first_job(path):
+    sweep = OmegaConf.load(path)
+    swept = OmegaConf.to_container(sweep.hydra.sweeper.params)
+    first = [f"{key}={str(values).split(',')[0]}" for key, values in swept.items()]
+    with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
+        overrides = [f"hydra.searchpath=[file://{path.parents[1]}]", f"+{path.parent.name}={path.stem}", *first]
+        raw = OmegaConf.to_container(compose("config", [*overrides, *_needed(path)]), resolve=True)
+    assert parse(raw).mode == "evaluate"
+
+
+def _needed(path: Path) -> list[str]:
+    return ["optimizer=adamw"] if path.stem == "baseline_learning_rate" else ["checkpoint=somewhere"]
+
+
+def test_a_parsed_configuration_survives_its_own_dictionary():
+    config = composed("optimizer=small_fc_sp", "task=mlp", "data=synthetic")
+    assert parse(to_dict(config)) == config
+
+
+def test_list_ranges_hold_for_every_entry():
+    with pytest.raises(ConfigError, match=r"task\.widths"):
+        composed("task.widths=[16,0]")
