@@ -69,11 +69,11 @@ def coordinate_check(
             for (measure, layer), std in deviations.items():
                 found.setdefault((measure, layer, t), {})[task.width] = std
     named = {"optimizer": names[0], "parametrization": names[1]}
-    rows = [
-        rows_over_width(s, **named, measure=measure, layer=layer, t=t)
-        for (measure, layer, t), s in found.items()
+    return [
+        row
+        for (measure, layer, t), stds in found.items()
+        for row in rows_over_width(stds, **named, measure=measure, layer=layer, t=t)
     ]
-    return [row for group in rows for row in group]
 
 
 def _train(

@@ -20,7 +20,7 @@ def results_table(summaries: Sequence[Summary]) -> Table:
     A mean over the seeds that survived is never called the best. Raises MuloError where two summaries compete
     for one cell.
     """
-    table, contestants = Table(title=_title(summaries), title_justify="left"), by_optimizer(summaries)
+    table, contestants = Table(), by_optimizer(summaries)
     table.add_column("width", justify="right")
     for optimizer, parametrization in contestants:
         table.add_column(contestant(optimizer, parametrization), justify="right")
@@ -39,12 +39,11 @@ def print_results(summaries: Sequence[Summary], console: Console | None = None) 
     for summary in summaries:
         groups.setdefault((summary.task, summary.depth, summary.steps), []).append(summary)
     for members in groups.values():
+        console.print(_title(members), soft_wrap=True)
         console.print(results_table(members))
 
 
 def _title(summaries: Sequence[Summary]) -> str:
-    if not summaries:
-        return "no results"
     first = summaries[0]
     return f"Test loss ± standard error on {first.task}, depth {first.depth}, after {first.steps} steps"
 

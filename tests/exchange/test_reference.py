@@ -72,7 +72,7 @@ def other_decay(**changed):
 SMALL_FC_MISREADINGS = {
     "moment_eps": (small_fc, "MOMENT_EPS", 1e-5),
     "factor_eps": (accumulators, "FACTOR_EPS", 1e-7),
-    "row_mean_eps": (accumulators, "ROW_MEAN_EPS", 1e-3),
+    "row_mean_eps": (accumulators, "ROW_MEAN_EPS", 1e-2),
     "safe_rsqrt_floor": (accumulators, "SAFE_RSQRT_FLOOR", 1e-7),
     "normalizer_eps": (per_parameter_mlp, "NORMALIZER_EPS", 1e-4),
     "momentum_decay": (small_fc, "_initial_decays", other_decay(momentum=[0.9, 0.98, 0.999])),
@@ -106,7 +106,8 @@ def without_forget_bias(reference):
     return reference._replace(theta=reference.theta | {"lstm": lstm._replace(gates=gates)})
 
 
-def test_lstm_without_forget_bias_fails(fast_compilation):
+def test_lstm_without_forget_bias_fails(fast_compilation, monkeypatch):
+    monkeypatch.setattr(per_parameter_mlp, "FUSED_HIDDEN", 0)  # the other form compiles faster
     assert max(replay(without_forget_bias(read("velo_mup"))).values()) > 1
 
 
