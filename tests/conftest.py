@@ -3,7 +3,6 @@
 import functools
 import os
 import tempfile
-from pathlib import Path
 
 # Before JAX is imported: programs that several tests, or the processes they start, have in common compile once.
 _CACHE = tempfile.TemporaryDirectory(prefix="mulo-compiled-")

@@ -21,9 +21,11 @@ import numpy as np
 
 from mulo import randomness
 from mulo.errors import MuloError
-from mulo.evaluation.coordinate_rows import Row, rows_over_width
+from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, rows_over_width, verdicts, write_rows
 from mulo.meta.unroll import Training, start, unroll
 from mulo.types import Array, LayeredTask, LearnedOptimizer, Params, Theta
+
+__all__ = ["MEASURES", "Row", "Verdict", "coordinate_check", "read_rows", "verdicts", "write_rows"]
 
 MEASURES = ("x_t - x_0", "(W_t - W_0) x")
 

@@ -12,9 +12,9 @@ from mulo.config import AdamConfig
 from mulo.optimizers import make_optimizer
 
 RNG = np.random.default_rng(0)
-PARAMS = {"bias": jnp.asarray(RNG.standard_normal(3), jnp.float32), "kernel": jnp.full((4, 3), 0.5)}
+PARAMS = {"bias": np.float32(RNG.standard_normal(3)), "kernel": np.full((4, 3), 0.5, np.float32)}
 STEPS = 6
-GRADIENTS = jax.tree.map(lambda p: jnp.asarray(RNG.standard_normal((STEPS, *p.shape)), jnp.float32), PARAMS)
+GRADIENTS = jax.tree.map(lambda p: np.float32(RNG.standard_normal((STEPS, *p.shape))), PARAMS)
 ONES = {"bias": 1.0, "kernel": 1.0}
 PLAIN = AdamConfig(learning_rate=0.01, weight_decay=0.1)
 

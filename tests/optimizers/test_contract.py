@@ -24,7 +24,6 @@ CONFIGS = {
     "adamw": AdamConfig(weight_decay=0.1, schedule="warmup_cosine"),
     "mu_adam": AdamConfig(name="mu_adam", parametrization="mup"),
 }
-SHAPES = {"first": {"bias": (4,)}, "last": {"kernel": (2, 3, 5)}}
 MUP = {"first/bias": 1.0, "last/kernel": 0.2}
 NUM_STEPS = 20
 LOSSES = (2.0, 1.5, 1.7, 1.2)
@@ -40,19 +39,17 @@ class Subject:
     run: Any
     """Compiled: θ, num_steps, params, gradients [steps, ...], losses [steps] → (updates [steps, ...], last state)."""
 
-    def transform(self, theta=None, multipliers=None):
-        theta = self.theta if theta is None else theta
-        return self.optimizer.transform(theta, NUM_STEPS, multipliers or self.multipliers)
+    def transform(self, multipliers=None):
+        return self.optimizer.transform(self.theta, NUM_STEPS, multipliers or self.multipliers)
 
 
-def draw(seed, scale=1.0, steps=()):
+def draw(seed, scale, steps=()):
     rng = np.random.default_rng(seed)
-    shapes = jax.tree.map(lambda shape: (*steps, *shape), SHAPES, is_leaf=lambda x: isinstance(x, tuple))
-    return jax.tree.map(
-        lambda shape: jnp.asarray(scale * rng.standard_normal(shape), jnp.float32),
-        shapes,
-        is_leaf=lambda x: isinstance(x, tuple),
-    )
+
+    def normal(*shape):
+        return np.float32(scale * rng.standard_normal((*steps, *shape)))
+
+    return {"first": {"bias": normal(4)}, "last": {"kernel": normal(2, 3, 5)}}
 
 
 def unrolled(transform, params, gradients, losses):
@@ -95,7 +92,7 @@ def subject(request, jit):
 
 PARAMS = draw(1, 0.3)
 GRADIENTS = draw(2, 0.1, (len(LOSSES),))
-VALUES = jnp.array(LOSSES)
+VALUES = np.array(LOSSES, np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -9,7 +10,7 @@ from mulo.config import AdamConfig, SmallFCConfig, VeLOConfig
 from mulo.errors import MultiplierError
 from mulo.optimizers import make_optimizer
 
-PARAMS = {"first": {"bias": jnp.ones(4)}, "last": {"kernel": jnp.ones((3, 4))}}
+PARAMS = {"first": {"bias": np.ones(4, np.float32)}, "last": {"kernel": np.ones((3, 4), np.float32)}}
 MULTIPLIERS = {"first/bias": 1.0, "last/kernel": 0.5}
 CONFIGS = [SmallFCConfig(), VeLOConfig(), AdamConfig()]
 

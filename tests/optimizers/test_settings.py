@@ -23,7 +23,7 @@ ONES = {"bias": 1.0, "kernel": 1.0}
 def normal(seed, scale):
     rng = np.random.default_rng(seed)
     shapes = {"bias": (3,), "kernel": (4, 3)}
-    return {name: jnp.asarray(scale * rng.standard_normal(s), jnp.float32) for name, s in shapes.items()}
+    return {name: np.float32(scale * rng.standard_normal(s)) for name, s in shapes.items()}
 
 
 PARAMS, GRADIENTS = normal(1, 0.3), normal(2, 0.1)
@@ -129,6 +129,18 @@ def test_non_finite_entries_count_as_zero_or_go_through(update):
     assert np.all(np.isnan(off["bias"]))
     np.testing.assert_allclose(off["kernel"], on["kernel"], rtol=1e-5)
     assert int(state.non_finite) == 0
+
+
+def test_non_finite_entries_are_counted_over_the_whole_training(thetas, jit):
+    transform = make_optimizer(SMALL_FC).transform(thetas[SmallFCConfig], 10, ONES)
+    spoilt = {"bias": jnp.array([jnp.nan, 0.0, jnp.inf])}
+    params = {"bias": PARAMS["bias"]}
+
+    def step(state, _):
+        return transform.update(spoilt, state, params)[1], None
+
+    state, _ = jit(lambda: jax.lax.scan(step, transform.init(params), length=3))()
+    assert int(state.non_finite) == 6
 
 
 @BOTH

@@ -1,0 +1,59 @@
+"""What all records share: where a result comes from, and tables in Markdown."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def provenance(**more: Any) -> dict[str, Any]:
+    """Commit, machine and versions that a result was measured with, and whatever else is given."""
+    import jax
+
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return {
+        "commit": commit.stdout.strip(),
+        "hardware": f"{_processor()}, {os.cpu_count()} cores, no accelerator",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        **more,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()} ({platform.machine()})"
+
+
+def write_provenance(folder: Path, found: dict[str, Any]) -> None:
+    """Stores it beside the results."""
+    (folder / "provenance.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What `write_provenance` stored."""
+    return json.loads((folder / "provenance.json").read_text())
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; floats with three digits after the point."""
+
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |"
+
+    return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)])
+
+
+def measured_with(found: dict[str, Any]) -> str:
+    """One paragraph on where the numbers come from."""
+    return (
+        f"Commit {found['commit']}; {found['hardware']}; Python {found['python']}, JAX {found['jax']}. "
+        f"Measured {found['date']}."
+    )
