@@ -138,7 +138,7 @@ class SyntheticDataConfig:
     classes: int = setting(10, low=2)
     separation: float = setting(2.0, above=0)
     """Length of a class mean in units of the noise: larger is easier."""
-    seed: int = setting(0, low=0)
+    seed: int = setting(0, low=0, high=2**31 - 1)
     """Decides the class means."""
 
 

@@ -1,0 +1,36 @@
+"""µP costs nothing: the compiled training step does the same arithmetic as under SP."""
+
+from dataclasses import replace
+
+import jax
+import pytest
+
+from mulo.config import MLPConfig, SmallFCConfig, SyntheticDataConfig
+from mulo.data import load
+from mulo.meta.unroll import start, unroll
+from mulo.optimizers import make_optimizer
+from mulo.tasks import make_tasks
+
+
+@pytest.fixture(scope="module")
+def flops():
+    found = {}
+    for parametrization in ("mup", "sp"):
+        config = replace(SmallFCConfig(hidden_size=4, zero_non_finite=False), parametrization=parametrization)
+        task = make_tasks(MLPConfig(width=64, batch_size=32), parametrization, load(SyntheticDataConfig()))[0]
+        optimizer, key = make_optimizer(config), jax.random.key(0)
+        theta = optimizer.init(key)
+        training = jax.eval_shape(lambda t=task, o=optimizer, th=theta, k=key: start(t, o, th, 10, k))
+        step = jax.jit(lambda tr, keys, t=task, o=optimizer, th=theta: unroll(t, o, th, tr, 10, t.data, keys)[0])
+        found[parametrization] = step.lower(training, jax.random.split(key, 2)).compile().cost_analysis()["flops"]
+    return found
+
+
+def test_flops_are_those_of_sp(flops):
+    assert flops["mup"] == pytest.approx(flops["sp"], rel=0.01)
+
+
+def test_they_are_those_of_a_whole_step(flops):
+    """At least two matrix products per matrix and example (forward, and its gradient), in each of two steps."""
+    weights = 64 * 64 * 3 + 64 * 10
+    assert flops["mup"] > 2 * 2 * 2 * 32 * weights
