@@ -40,4 +40,13 @@ def read_config(groups: Groups, path: str | Path) -> LearnedOptimizerConfig:
             f"{path} names architecture {given}; mulo replays small_fc and velo, "
             "and reads the name from config/architecture."
         )
-    return parse_group("optimizer", settings)
+    return parse_group("optimizer", _named_and_complete(settings))
+
+
+def _named_and_complete(settings: dict[str, Any]) -> dict[str, Any]:
+    """Adds what such a file leaves unsaid: the name, and that only µP's small_fc zeroes non-finite gradients."""
+    parametrization = settings.get("parametrization")
+    unsaid: dict[str, Any] = {"name": f"{settings['architecture']}_{parametrization}"}
+    if settings["architecture"] == "small_fc":
+        unsaid["zero_non_finite"] = parametrization == "mup"
+    return unsaid | settings
