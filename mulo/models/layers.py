@@ -11,7 +11,7 @@ from mulo.types import Array
 
 def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, std: float) -> Array:
     if std == 0:
-        return jax.numpy.full(shape, mean)
+        return jax.numpy.full(shape, mean, jax.numpy.float32)
     if distribution == "truncated_normal":
         return mean + std * jax.random.truncated_normal(key, -2.0, 2.0, shape)
     return mean + std * jax.random.normal(key, shape)

@@ -24,7 +24,7 @@ class LossFeatureState(NamedTuple):
 
 def initial() -> LossFeatureState:
     """No loss seen."""
-    return LossFeatureState(jnp.zeros(HORIZONS), jnp.full(HORIZONS, 999999999999.0), jnp.int32(0))
+    return LossFeatureState(jnp.zeros(HORIZONS), jnp.full(HORIZONS, 999999999999.0, jnp.float32), jnp.int32(0))
 
 
 def update(state: LossFeatureState, loss: Array, num_steps: Array | int) -> tuple[LossFeatureState, Array]:

@@ -1,0 +1,1 @@
+"""Coordinate check of the optimizers, under µP and SP."""

@@ -1,0 +1,87 @@
+"""Gathers run directories of mode=coordinate_check, and writes the record from what it stored.
+
+python -m experiments.coordinate_check.record <run directory> ...
+"""
+
+import shutil
+import sys
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+
+from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
+from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, verdicts
+from mulo.reporting.labels import label
+
+FOLDER = Path(__file__).parent
+TOLERANCE = 0.1
+
+
+def collect(runs: list[Path]) -> None:
+    """Copies table and figure of every run, under the optimizer's name."""
+    for run in runs:
+        first = read_rows(run / "coordinate_check.csv")[0]
+        name = f"{first['optimizer']}_in_{first['parametrization']}"
+        for kind in ("csv", "png", "svg"):
+            shutil.copy(run / f"coordinate_check.{kind}", FOLDER / f"{name}.{kind}")
+        shutil.copy(run / "config.yaml", FOLDER / f"{name}.yaml")
+    write_provenance(FOLDER, provenance(date=str(date.today())))
+
+
+def _tables() -> dict[str, list[Row]]:
+    return {path.stem: read_rows(path) for path in sorted(FOLDER.glob("*.csv"))}
+
+
+def _slopes(found: Iterable[Verdict]) -> str:
+    found = list(found)
+    times = sorted({verdict.t for verdict in found})
+    places = dict.fromkeys((verdict.measure, verdict.layer) for verdict in found)
+    by_place = {(verdict.measure, verdict.layer, verdict.t): verdict for verdict in found}
+    rows = [[f"`{m}`", layer, *(_cell(by_place[m, layer, t]) for t in times)] for m, layer in places]
+    return table(["measure", "layer", *(f"t = {t}" for t in times)], rows)
+
+
+def _cell(verdict: Verdict) -> str:
+    if verdict.outcome in ("still", "undefined"):
+        return verdict.outcome
+    text = f"{verdict.slope:+.3f}"
+    return text if verdict.outcome == "stable" else f"**{text}**"
+
+
+def _section(name: str, rows: list[Row]) -> str:
+    found = verdicts(rows, TOLERANCE)
+    parametrization = "µP" if rows[0]["parametrization"] == "mup" else "SP"
+    widths = sorted({row["width"] for row in rows})
+    stable = sum(verdict.outcome == "stable" for verdict in found)
+    return f"""## {label(rows[0]["optimizer"])}, task in {parametrization}
+
+{stable} of {len(found)} slopes are within ±{TOLERANCE:g} over widths {widths[0]}…{widths[-1]}; the others are bold.
+Settings: [{name}.yaml]({name}.yaml).
+
+{_slopes(found)}
+
+![Coordinate check of {name}]({name}.png)
+"""
+
+
+def readme() -> str:
+    """The record's text, from the stored data alone."""
+    sections = "\n".join(_section(name, rows) for name, rows in _tables().items())
+    return f"""# Coordinate check
+
+**Asked.** Under µP, do the pre-activations of every layer move by amounts that do not depend on width, and under SP do they not?
+Slope of log std over log width, by least squares, of `x_t - x_0` and of `(W_t - W_0) x`, the second being what the movement of a
+layer's own matrix adds (bias updates can hide dead weights from the first).
+
+**Commands.** `python -m mulo.run mode=coordinate_check` with the settings stored beside each table, then
+`python -m experiments.coordinate_check.record <run directories>`.
+
+{sections}
+{measured_with(read_provenance(FOLDER))}
+"""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        collect([Path(path) for path in sys.argv[1:]])
+    (FOLDER / "README.md").write_text(readme())
