@@ -26,7 +26,7 @@ class Layer(NamedTuple):
     preactivation: Array
     """[batch, fan_out]"""
     linear: Any
-    """Function of inputs: the layer's matrix with its forward multiplier, without its bias; linear in the matrix."""
+    """Function of inputs: the layer's matrix times its forward multiplier, without the bias."""
 
 
 class Dataset(Protocol):

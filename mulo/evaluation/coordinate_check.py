@@ -1,12 +1,12 @@
 """Coordinate check: how far the pre-activations of each layer move in training, over width.
 
-Under µP they move by amounts that do not depend on width: log std over log width has slope 0 (Yang et al. 2022,
-arXiv 2203.03466, appendix D.1; µLO, arXiv 2406.00153, figure 2). Two movements are measured:
+Under µP they move by amounts that do not depend on width: log std over log width has slope 0 (Yang et al.
+2022, arXiv 2203.03466, appendix D.1; µLO, arXiv 2406.00153, figure 2). Two movements are measured:
 
 - `x_t - x_0`: the pre-activation against that at initialization, all layers below having moved as well;
-- `(W_t - W_0) x`: what the movement of the layer's own matrix adds to it, x being the layer's input at time t.
+- `(W_t - W_0) x`: what the movement of the layer's own matrix adds to it, x being the layer's input at t.
 
-The first is what matters; the second shows a wrong multiplier where the movement of the layers below hides it.
+The first is what matters; the second shows a wrong multiplier that the movement of the layers below hides.
 """
 
 import math
@@ -44,7 +44,8 @@ def coordinate_check(
 ) -> list[Row]:
     """Trains one network per task and seed, and measures how the movements of its layers scale with width.
 
-    The optimizer is told that a training lasts max(times) steps. A seed's minibatches are the same at all widths.
+    The optimizer is told that a training lasts max(times) steps. The minibatches of a seed are the same
+    at all widths.
 
     Args:
         tasks: the same network at two widths or more.
@@ -81,7 +82,7 @@ def coordinate_check(
 def _train(
     task: LayeredTask, optimizer: LearnedOptimizer, theta: Theta, times: Sequence[int], keys: Array
 ) -> Iterator[tuple[int, Params]]:
-    """Yields t and the parameters [seeds, …], at t = 0 and every gcd(times) steps: one program serves all times."""
+    """Yields t and the parameters [seeds, …] at t = 0 and every gcd(times) steps; one program serves all."""
     length, chunk = max(times), math.gcd(*times)
 
     def begin(theta: Theta, key: Array) -> Training:
@@ -127,7 +128,7 @@ def _deviations(
 def _observe(
     task: LayeredTask, first: Params, params: Params, inputs: Array
 ) -> tuple[OrderedDict[str, Array], OrderedDict[str, Array]]:
-    """By layer, in the network's order: its pre-activation, and what the movement of its matrix adds to it."""
+    """Each layer's pre-activation, and what its matrix's movement adds to it, in the network's order."""
     moved = jax.tree.map(jnp.subtract, params, first)
     # Movements can be small beside the values that move, and TF32 has three digits.
     with jax.default_matmul_precision("highest"):

@@ -26,7 +26,7 @@ class Row(TypedDict):
     std: float
     """Standard deviation over examples and units together, averaged over seeds."""
     slope: float
-    """Of log std over log width, by least squares: the same at all widths, nan unless the status is `moving`."""
+    """Of log std over log width by least squares, the same at all widths; nan unless status is `moving`."""
     status: str
     """`moving`; `still`, std is exactly 0 at all widths; `undefined`, at some width it is 0 or not finite."""
 
@@ -101,7 +101,7 @@ def read_rows(path: Path) -> list[Row]:
         header = next(reader, [])
         if header != list(_READERS):
             raise MuloError(
-                f"{path} is not the table of a coordinate check: its columns are {', '.join(header) or 'missing'}, "
+                f"{path} is not a coordinate check: its columns are {', '.join(header) or 'missing'}, "
                 f"and these are needed, in this order: {', '.join(_READERS)}."
             )
         return [_row(texts, f"{path}, line {reader.line_num}") for texts in reader]
