@@ -88,6 +88,7 @@ BAD = {
     "reference pickled": (["mode=verify", "reference=pickled.npz"], "pickle"),
     "reference unknown": (["mode=verify", "reference=celo.npz"], "celo9"),
     "reference in training": (["reference=text.npz"], "mode=verify"),
+    "two files with θ": (["mode=coordinate_check", "checkpoint=run", "reference=text.npz"], "give one of them"),
 }
 
 

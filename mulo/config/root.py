@@ -147,7 +147,7 @@ class Config:
         learned = not isinstance(self.optimizer, AdamConfig)
         needed, also = (("evaluate",), ("coordinate_check",)) if learned else ((), ())
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also)
-        _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=())
+        _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=("coordinate_check",))
         trains = self.mode in ("main", "meta_train")
         if trains and not learned:
             raise ConfigError(

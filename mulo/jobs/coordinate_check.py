@@ -18,8 +18,8 @@ from mulo.types import Theta
 
 def coordinate_check(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror) -> int:
     """Measures, writes coordinate_check.csv and the figure; returns 1 if µP moves with width, else 0."""
-    if config.checkpoint is None and not isinstance(config.optimizer, AdamConfig):
-        console.print("No checkpoint is given: the check runs under a fresh, not meta-trained θ.")
+    if config.checkpoint is None and config.reference is None and not isinstance(config.optimizer, AdamConfig):
+        console.print("No checkpoint is given: the check runs under a fresh θ, which µP does not hold still.")
     settings, dataset = config.coordinate_check, data.load(config.data)
     tasks = make_tasks(config.task, config.parametrization, dataset, list(settings.widths))
     inputs, _ = dataset.fixed(dataset.arrays, "test", config.task.batch_size)

@@ -19,13 +19,11 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
         explicit: keys typed by the user, such as `optimizer` or `optimizer.step_mult`.
 
     Returns:
-        The configuration, with the optimizer's settings as the checkpoint has them where one is given.
+        The configuration, with the optimizer's settings as the checkpoint or reference file given has them.
     """
     config = parse(raw)
-    if config.reference is not None:
-        read_config(read_groups(config.reference), config.reference)
-    if config.checkpoint is not None:
-        stored = checkpoint.read_meta(config.checkpoint).optimizer
+    stored = _stored_settings(config)
+    if stored is not None:
         _check_agrees(stored, config.optimizer, explicit)
         config = replace(config, optimizer=stored)
     if config.evaluation.sp_twin is not None:
@@ -35,19 +33,30 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
     return config
 
 
+def _stored_settings(config: Config) -> OptimizerConfig | None:
+    """The settings of the θ that is read from a file, where one is."""
+    if config.checkpoint is not None and config.reference is not None:
+        raise ConfigError("Both checkpoint and reference are given, and each brings its own θ: give one of them.")
+    if config.checkpoint is not None:
+        return checkpoint.read_meta(config.checkpoint).optimizer
+    if config.reference is not None:
+        return read_config(read_groups(config.reference), config.reference)
+    return None
+
+
 def _check_agrees(stored: OptimizerConfig, given: OptimizerConfig, explicit: Collection[str]) -> None:
     """A checkpoint's settings travel with its θ: what the user typed may repeat them but not contradict them."""
     old, new = to_dict(stored), to_dict(given)
     if "optimizer" in explicit and old["name"] != new["name"]:
         raise ConfigError(
-            f"optimizer={new['name']} contradicts the checkpoint, which holds θ of {old['name']}. "
-            "Leave optimizer away: its settings are read from the checkpoint."
+            f"optimizer={new['name']} contradicts the file given, which holds θ of {old['name']}. "
+            "Leave optimizer away: its settings are read from that file."
         )
     for key in sorted(explicit):
         name = key.removeprefix("optimizer.")
         if key != name and old.get(name) != new.get(name):
             raise ConfigError(
-                f"{key}={new.get(name)} contradicts the checkpoint, whose θ was meta-trained with {old.get(name)}. "
+                f"{key}={new.get(name)} contradicts the file given, whose θ was meta-trained with {old.get(name)}. "
                 "Leave it away: static settings travel with θ."
             )
 

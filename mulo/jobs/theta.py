@@ -2,12 +2,15 @@
 
 from mulo import checkpoint, randomness
 from mulo.config import Config
+from mulo.exchange.reference import read_reference
 from mulo.optimizers import make_optimizer
 from mulo.types import Theta
 
 
 def theta_of(config: Config) -> Theta:
-    """θ of the checkpoint where one is given, else a fresh one (for a baseline: its settings)."""
+    """θ of the checkpoint or reference file where one is given, else a fresh one (for a baseline: its settings)."""
     if config.checkpoint is not None:
         return checkpoint.load(config.checkpoint).theta
+    if config.reference is not None:
+        return read_reference(config.reference).theta
     return make_optimizer(config.optimizer).init(randomness.branch(randomness.root(config.seed), "theta"))
