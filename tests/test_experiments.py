@@ -4,6 +4,9 @@ import importlib
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+
+from experiments.baseline_learning_rate import record as baselines
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 RECORDS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/record.py"))
@@ -13,3 +16,10 @@ RECORDS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/record.py"))
 def test_the_record_follows_from_its_data(name):
     record = importlib.import_module(f"experiments.{name}.record")
     assert (EXPERIMENTS / name / "README.md").read_text() == record.readme()
+
+
+def test_the_baselines_have_the_settings_that_the_record_found():
+    for name, row in baselines.best().items():
+        settings = OmegaConf.load(EXPERIMENTS.parent / f"conf/optimizer/{name}.yaml")
+        assert settings.schedule == row["schedule"]
+        assert settings.learning_rate == float(row["learning_rate"])

@@ -10,6 +10,7 @@ from mulo.config import AdamConfig, Config
 from mulo.evaluation import coordinate_check as check
 from mulo.optimizers import make_optimizer
 from mulo.reporting import plots
+from mulo.reporting.labels import label
 from mulo.reporting.progress import progress
 from mulo.reporting.wandb_mirror import WandbMirror
 from mulo.tasks import make_tasks
@@ -36,7 +37,7 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
             on_step=bar.update,
         )
     check.write_rows(rows, folder / "coordinate_check.csv")
-    title = f"{config.optimizer.name}, task in {config.parametrization}"
+    title = f"{label(config.optimizer.name)}, task in {label(config.parametrization)}"
     plots.coordinate_check(rows, folder / "coordinate_check", title)
     mirror.picture("coordinate_check", folder / "coordinate_check.png")
     return _say(config, rows, folder, console)

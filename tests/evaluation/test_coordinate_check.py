@@ -18,6 +18,7 @@ from mulo.optimizers import make_optimizer
 from mulo.randomness import root
 from mulo.tasks import make_tasks
 from mulo.types import Layer
+from tests.distorted import Distorted
 
 X, WX = check.MEASURES
 WIDTHS = (8, 32)
@@ -151,19 +152,6 @@ def test_divergence_fails_from_its_step_on():
 def test_one_width_is_refused(widths, given):
     with pytest.raises(MuloError, match=f"at least two different widths; given: {given}\\."):
         measure([Chain(width) for width in widths])
-
-
-class Distorted:
-    """A task whose update multipliers of hidden matrices are off by width^power."""
-
-    def __init__(self, task, power):
-        self._task = task
-        wrong = {name: c * task.width**power for name, c in task.multipliers.items() if name == "hidden_1/kernel"}
-        assert wrong
-        self.multipliers = {**task.multipliers, **wrong}
-
-    def __getattr__(self, name):
-        return getattr(self._task, name)
 
 
 @cache
