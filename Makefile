@@ -34,7 +34,7 @@ run: setup  ## Meta-train a µVeLO on the embedded data, evaluate it on wider ne
 	$(BIN)/python -m mulo.run $(ARGS)
 
 test: setup lint  ## Lint, types and the test suite (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: setup  ## The slower checks
 	$(BIN)/python -m pytest -m slow

@@ -4,9 +4,10 @@ import functools
 import os
 import tempfile
 
-# Before JAX is imported: programs that several tests, or the processes they start, have in common compile once.
-_CACHE = tempfile.TemporaryDirectory(prefix="mulo-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
+# Before JAX is imported: programs that tests, workers and the processes they start have in common compile once.
+if "MULO_TEST_CACHE" not in os.environ:
+    _CACHE = tempfile.TemporaryDirectory(prefix="mulo-compiled-")
+    os.environ["MULO_TEST_CACHE"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 

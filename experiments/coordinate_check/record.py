@@ -18,13 +18,11 @@ TOLERANCE = 0.1
 
 
 def collect(runs: list[Path]) -> None:
-    """Copies table and figure of every run, under the optimizer's name."""
+    """Copies table, figure and settings of every run, under the run directory's name."""
     for run in runs:
-        first = read_rows(run / "coordinate_check.csv")[0]
-        name = f"{first['optimizer']}_in_{first['parametrization']}"
         for kind in ("csv", "png", "svg"):
-            shutil.copy(run / f"coordinate_check.{kind}", FOLDER / f"{name}.{kind}")
-        shutil.copy(run / "config.yaml", FOLDER / f"{name}.yaml")
+            shutil.copy(run / f"coordinate_check.{kind}", FOLDER / f"{run.name}.{kind}")
+        shutil.copy(run / "config.yaml", FOLDER / f"{run.name}.yaml")
     write_provenance(FOLDER, provenance(date=str(date.today())))
 
 
@@ -53,7 +51,7 @@ def _section(name: str, rows: list[Row]) -> str:
     parametrization = "µP" if rows[0]["parametrization"] == "mup" else "SP"
     widths = sorted({row["width"] for row in rows})
     stable = sum(verdict.outcome == "stable" for verdict in found)
-    return f"""## {label(rows[0]["optimizer"])}, task in {parametrization}
+    return f"""## {name}: {label(rows[0]["optimizer"])}, task in {parametrization}
 
 {stable} of {len(found)} slopes are within ±{TOLERANCE:g} over widths {widths[0]}…{widths[-1]}; the others are bold.
 Settings: [{name}.yaml]({name}.yaml).
