@@ -50,10 +50,11 @@ def _section(name: str, rows: list[Row]) -> str:
     found = verdicts(rows, TOLERANCE)
     parametrization = "µP" if rows[0]["parametrization"] == "mup" else "SP"
     widths = sorted({row["width"] for row in rows})
-    stable = sum(verdict.outcome == "stable" for verdict in found)
+    stable, still = (sum(verdict.outcome == kind for verdict in found) for kind in ("stable", "still"))
     return f"""## {name}: {label(rows[0]["optimizer"])}, task in {parametrization}
 
-{stable} of {len(found)} slopes are within ±{TOLERANCE:g} over widths {widths[0]}…{widths[-1]}; the others are bold.
+{stable} of {len(found) - still} slopes are within ±{TOLERANCE:g} over widths {widths[0]}…{widths[-1]}; the others are bold. {still} movements are
+still: exactly 0 at every width.
 Settings: [{name}.yaml]({name}.yaml).
 
 {_slopes(found)}
@@ -73,6 +74,10 @@ layer's own matrix adds (bias updates can hide dead weights from the first).
 
 **Commands.** `python -m mulo.run mode=coordinate_check` with the settings stored beside each table, then
 `python -m experiments.coordinate_check.record <run directories>`.
+
+Under SP the layers above the input move further in wider networks: slopes of 0.3 and more are what is expected there. µP holds still only
+what follows the gradient: `small_fc_mup_quick` is a θ that minutes of meta-training at σ = 0.03 left with first steps that do
+not, and it fails where the gradient is 0 (t = 1, while the output matrix is 0).
 
 {sections}
 {measured_with(read_provenance(FOLDER))}
