@@ -54,6 +54,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def measured_with(found: dict[str, Any]) -> str:
     """One paragraph on where the numbers come from."""
     return (
-        f"Gathered at commit {found['commit']}, from runs of that day at it or earlier ones; {found['hardware']}; Python {found['python']}, JAX {found['jax']}. "
-        f"{found['date']}."
+        f"Gathered at commit {found['commit']}, from runs of that day at it or earlier ones; {found['hardware']}; "
+        f"Python {found['python']}, JAX {found['jax']}. {found['date']}."
     )
