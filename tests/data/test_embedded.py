@@ -129,6 +129,7 @@ def test_a_pixel_on_a_border_is_shared_by_both_areas():
         (idx((2, 28, 28), b""), "holds 0 values"),
         (idx((2, 28, 28), bytes(1569)), "holds 1569 values"),
     ],
+    ids=["missing", "no gzip", "cut", "empty", "header", "labels", "size", "one less", "no values", "one more"],
 )
 def test_wrong_idx_files_are_refused(tmp_path, content, said):
     path = tmp_path / "images.gz"
