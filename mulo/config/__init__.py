@@ -2,6 +2,7 @@
 
 from mulo.config.choices import (
     AdamConfig,
+    Celo2Config,
     DataConfig,
     EmbeddedDataConfig,
     LearnedOptimizerConfig,
@@ -19,6 +20,7 @@ from mulo.config.root import Config, CoordinateCheckConfig, EvaluationConfig, Ou
 
 __all__ = [
     "AdamConfig",
+    "Celo2Config",
     "Config",
     "CoordinateCheckConfig",
     "DataConfig",

@@ -45,7 +45,36 @@ class VeLOConfig:
 
 
 @dataclass(frozen=True)
-class AdamConfig:
+class _Scheduled:
+    """A learning rate that may change over a training."""
+
+    schedule: str = setting("constant", choices=("constant", "warmup_cosine"))
+    warmup_fraction: float = setting(0.05, low=0, below=1)
+    """Share of the training over which `warmup_cosine` rises to the learning rate."""
+    final_fraction: float = setting(0.1, low=0, high=1)
+    """Learning rate at the end of `warmup_cosine`, as a share of the highest."""
+
+
+@dataclass(frozen=True)
+class Celo2Config(_Scheduled):
+    """Celo2: an MLP's direction of RMS 1; AdamW for rank < 2 (Moudgil et al. 2026, arXiv 2602.19142)."""
+
+    name: str = "celo2_mup"
+    architecture: str = setting("celo2", choices=("celo2",))
+    parametrization: str = setting("mup", choices=PARAMETRIZATIONS)
+    hidden_size: int = setting(8, low=1, high=1024)
+    orthogonalize: bool = False
+    """Newton–Schulz on every matrix's direction; its µP multiplier is then 1/√fan_in instead of 1/fan_in."""
+    step_mult: float = setting(0.001, low=0)
+    """The learning rate."""
+    vector_mult: float = setting(20.0, low=0)
+    """Learning rate of AdamW on tensors of rank < 2, in units of `step_mult`."""
+    weight_decay: float = setting(0.0, low=0)
+    """Decoupled: each step subtracts learning rate · weight_decay · parameter."""
+
+
+@dataclass(frozen=True)
+class AdamConfig(_Scheduled):
     """AdamW and µAdam: optax.adamw, its update scaled by the same multipliers as a learned one."""
 
     name: str = "adamw"
@@ -56,15 +85,10 @@ class AdamConfig:
     b2: float = setting(0.999, low=0, below=1)
     eps: float = setting(1e-8, above=0)
     weight_decay: float = setting(0.0, low=0)
-    schedule: str = setting("constant", choices=("constant", "warmup_cosine"))
-    warmup_fraction: float = setting(0.05, low=0, below=1)
-    """Share of the training over which `warmup_cosine` rises to the learning rate."""
-    final_fraction: float = setting(0.1, low=0, high=1)
-    """Learning rate at the end of `warmup_cosine`, as a share of the highest."""
 
 
-LearnedOptimizerConfig: TypeAlias = SmallFCConfig | VeLOConfig
-OptimizerConfig: TypeAlias = SmallFCConfig | VeLOConfig | AdamConfig
+LearnedOptimizerConfig: TypeAlias = SmallFCConfig | VeLOConfig | Celo2Config
+OptimizerConfig: TypeAlias = LearnedOptimizerConfig | AdamConfig
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mulo.config.choices import (
     AdamConfig,
+    Celo2Config,
     EmbeddedDataConfig,
     MLPConfig,
     MLPMultiwidthConfig,
@@ -21,7 +22,10 @@ from mulo.config.settings import check
 from mulo.errors import ConfigError
 
 _CHOICES: dict[str, tuple[str, dict[str, type]]] = {
-    "optimizer": ("architecture", {"small_fc": SmallFCConfig, "velo": VeLOConfig, "adamw": AdamConfig}),
+    "optimizer": (
+        "architecture",
+        {"small_fc": SmallFCConfig, "velo": VeLOConfig, "celo2": Celo2Config, "adamw": AdamConfig},
+    ),
     "task": ("name", {"mlp": MLPConfig, "mlp_multiwidth": MLPMultiwidthConfig}),
     "data": ("name", {"fashion_mnist_8x8": EmbeddedDataConfig, "synthetic": SyntheticDataConfig}),
 }

@@ -152,8 +152,8 @@ class Config:
         if trains and not learned:
             raise ConfigError(
                 f"optimizer={self.optimizer.name} has no θ to meta-train: in mode={self.mode} choose a learned one "
-                "(small_fc_mup, small_fc_sp, velo_mup, velo_sp). Baselines join an evaluation through "
-                "evaluation.baselines, or stand alone in mode=evaluate."
+                "(small_fc_mup, small_fc_sp, velo_mup, velo_sp, celo2_mup, celo2_sp). Baselines join an evaluation "
+                "through evaluation.baselines, or stand alone in mode=evaluate."
             )
 
     @property

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulo import trees
-from mulo.config import LearnedOptimizerConfig, SmallFCConfig
+from mulo.config import Celo2Config, LearnedOptimizerConfig, SmallFCConfig, VeLOConfig
 from mulo.errors import ReferenceFileError
 from mulo.optimizers import make_optimizer
 from mulo.optimizers.accumulators import Decays
@@ -42,7 +42,7 @@ class _Arrays:
 
 
 def read_haiku(arrays: Mapping[str, np.ndarray], config: LearnedOptimizerConfig) -> Theta:
-    """θ of small_fc or VeLO from its Haiku names, such as `nn/~/w0` or `rnn_params/linear_1/w`.
+    """θ of small_fc, VeLO or Celo2 from its Haiku names, such as `nn/~/w0` or `rnn_params/linear_1/w`.
 
     Args:
         arrays: flat mapping from name to array, for example an opened npz file.
@@ -52,7 +52,7 @@ def read_haiku(arrays: Mapping[str, np.ndarray], config: LearnedOptimizerConfig)
         ReferenceFileError: an array is missing, left over, or of another size than the settings say.
     """
     given = _Arrays(arrays)
-    theta = _small_fc(given) if isinstance(config, SmallFCConfig) else _velo(given)
+    theta = _READERS[type(config)](given)
     _check_sizes(theta, config)
     return theta
 
@@ -64,9 +64,19 @@ def _small_fc(given: _Arrays) -> Theta:
     return {"mlp": mlp, "decays": decays}
 
 
-def _velo(given: _Arrays) -> Theta:
+def _stacked_mlp(given: _Arrays) -> MLP:
     stack = "ff_mod_stack/~/"
-    mlp = MLP(_first_layer(given, stack), *(given[stack + name] for name in ("b0", "w1", "b1", "w2", "b2")))
+    return MLP(_first_layer(given, stack), *(given[stack + name] for name in ("b0", "w1", "b1", "w2", "b2")))
+
+
+def _celo2(given: _Arrays) -> Theta:
+    mlp = _stacked_mlp(given)
+    given.refuse_rest()
+    return {"mlp": mlp}
+
+
+def _velo(given: _Arrays) -> Theta:
+    mlp = _stacked_mlp(given)
     rnn = "rnn_params/"
     state = LSTMState(given["lstm_init_state/hidden"], given["lstm_init_state/cell"])
     parts = ("linear_1", "linear_2", "rnn/linear", "rnn_to_controls", "step_size")
@@ -76,10 +86,13 @@ def _velo(given: _Arrays) -> Theta:
     return {"mlp": mlp, "lstm": lstm}
 
 
+_READERS = {SmallFCConfig: _small_fc, VeLOConfig: _velo, Celo2Config: _celo2}
+
+
 def _first_layer(given: _Arrays, stack: str) -> Array:
     parts = [given[f"{stack}w0__{i}"] for i in range(_FIRST_LAYER_PARTS)]
     try:
-        return jnp.concatenate(parts, axis=1)
+        return jnp.concatenate(parts, axis=-2)
     except (TypeError, ValueError) as error:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise ReferenceFileError(f"θ has {stack}w0__0 … that do not fit together: {shapes}.") from error

@@ -34,10 +34,10 @@ def read_config(groups: Groups, path: str | Path) -> LearnedOptimizerConfig:
     """The learned optimizer's settings from `config/`; raises ReferenceFileError for an unknown architecture."""
     stored = groups.get("config", {})
     settings: dict[str, Any] = {name: array.item() for name, array in stored.items() if name != "num_steps"}
-    if settings.get("architecture") not in ("small_fc", "velo"):
+    if settings.get("architecture") not in ("small_fc", "velo", "celo2"):
         given = settings.get("architecture", "nothing")
         raise ReferenceFileError(
-            f"{path} names architecture {given}; mulo replays small_fc and velo, "
+            f"{path} names architecture {given}; mulo replays small_fc, velo and celo2, "
             "and reads the name from config/architecture."
         )
     return parse_group("optimizer", _named_and_complete(settings))

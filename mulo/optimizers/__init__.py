@@ -1,12 +1,13 @@
 """Learned optimizers and baselines, each an optax transformation once it is given θ."""
 
-from mulo.config import AdamConfig, OptimizerConfig, SmallFCConfig, VeLOConfig
+from mulo.config import AdamConfig, Celo2Config, OptimizerConfig, SmallFCConfig, VeLOConfig
 from mulo.optimizers.baselines import Adam
+from mulo.optimizers.celo2 import Celo2
 from mulo.optimizers.small_fc import SmallFC
 from mulo.optimizers.velo import VeLO
 from mulo.types import LearnedOptimizer
 
-_ARCHITECTURES = {SmallFCConfig: SmallFC, VeLOConfig: VeLO, AdamConfig: Adam}
+_ARCHITECTURES = {SmallFCConfig: SmallFC, VeLOConfig: VeLO, Celo2Config: Celo2, AdamConfig: Adam}
 
 
 def make_optimizer(config: OptimizerConfig) -> LearnedOptimizer:
@@ -14,4 +15,4 @@ def make_optimizer(config: OptimizerConfig) -> LearnedOptimizer:
     return _ARCHITECTURES[type(config)](config)
 
 
-__all__ = ["Adam", "SmallFC", "VeLO", "make_optimizer"]
+__all__ = ["Adam", "Celo2", "SmallFC", "VeLO", "make_optimizer"]

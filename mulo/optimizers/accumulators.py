@@ -88,6 +88,29 @@ def update(state: Accumulators, gradient: Array, decays: Decays) -> Accumulators
     )
 
 
+class TensorInputs(NamedTuple):
+    """What the features of one tensor are computed from; dimensions are 1 where an array does not vary."""
+
+    gradient: Array
+    """[1, *shape]"""
+    parameter: Array
+    """[1, *shape]"""
+    state: Accumulators
+    factors: Any
+    """Adafactor's factors of rows and columns, a pair shaped like `state.row` and `state.col`; `()` for rank < 2."""
+
+
+def inputs(gradient: Array, parameter: Array, state: Accumulators) -> TensorInputs:
+    """Gathers them; the factors of rows are relative to the mean over the second largest dimension."""
+    axes = factored_axes(gradient.shape)
+    return TensorInputs(gradient[None], parameter[None], state, _factors(state, axes) if axes else ())
+
+
+def _factors(state: Accumulators, axes: tuple[int, int]) -> tuple[Array, Array]:
+    mean = state.row.mean(1 + axes[0], keepdims=True)
+    return _safe_rsqrt(state.row / (mean + ROW_MEAN_EPS)), _safe_rsqrt(state.col)
+
+
 class FactoredFeatures(NamedTuple):
     """Features of the factored moments, K copies along the leading axis; row and column ones stay small."""
 
@@ -101,25 +124,20 @@ class FactoredFeatures(NamedTuple):
     """m times the Adafactor factors"""
 
 
-def factored_features(state: Accumulators, gradient: Array, momentum: Array, vector_eps: float) -> FactoredFeatures:
-    """Features of the row and column moments.
+def factored_features(given: TensorInputs, vector_eps: float) -> FactoredFeatures:
+    """Features of the row and column moments, elementwise.
 
     Args:
-        state: accumulators of this tensor.
-        gradient: [*shape].
-        momentum: [K, *shape], as many copies as factored decays.
+        given: of a tensor or of a part of it.
         vector_eps: added to the moment of tensors of rank < 2 before the rsqrt that scales their momentum.
     """
-    axes = factored_axes(gradient.shape)
-    if axes is None:
-        full = state.row
-        scaled = gradient * _safe_rsqrt(full + SAFE_RSQRT_FLOOR)
-        root = rsqrt(full + FACTOR_EPS)
-        return FactoredFeatures(scaled, full, full, root, root, momentum * rsqrt(full + vector_eps))
-    mean = state.row.mean(1 + axes[0], keepdims=True)
-    factor = _safe_rsqrt(state.row / (mean + ROW_MEAN_EPS)) * _safe_rsqrt(state.col)
-    row_rsqrt, col_rsqrt = rsqrt(state.row + FACTOR_EPS), rsqrt(state.col + FACTOR_EPS)
-    return FactoredFeatures(gradient * factor, state.row, state.col, row_rsqrt, col_rsqrt, momentum * factor)
+    g, m, (row, col) = given.gradient, given.state.momentum, given.state[2:]
+    if not given.factors:
+        root = rsqrt(row + FACTOR_EPS)
+        scaled = g * _safe_rsqrt(row + SAFE_RSQRT_FLOOR)
+        return FactoredFeatures(scaled, row, row, root, root, m * rsqrt(row + vector_eps))
+    factor = given.factors[0] * given.factors[1]
+    return FactoredFeatures(g * factor, row, col, rsqrt(row + FACTOR_EPS), rsqrt(col + FACTOR_EPS), m * factor)
 
 
 def _safe_rsqrt(x: Array) -> Array:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from mulo.config import AdamConfig
-from mulo.optimizers.scaling import by_path, cast_like, required
+from mulo.optimizers.scaling import by_path, cast_like, float32, required
+from mulo.optimizers.schedule import learning_rate
 from mulo.types import Array, Multipliers, Params, Theta
 
 
@@ -34,38 +35,20 @@ class Adam:
         chain = optax.chain(
             optax.scale_by_adam(theta["b1"], theta["b2"], self.config.eps),
             optax.add_decayed_weights(theta["weight_decay"]),
-            optax.scale_by_learning_rate(self._schedule(theta["learning_rate"], num_steps)),
+            optax.scale_by_learning_rate(learning_rate(self.config, theta["learning_rate"], num_steps)),
         )
 
         def init_fn(params: Params) -> optax.OptState:
             by_path(multipliers, params)
-            return chain.init(_float32(params))
+            return chain.init(float32(params))
 
         def update_fn(
             updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
         ) -> tuple[Any, optax.OptState]:
             del extra
             params = required(params, "params", self.config.name)
-            moved, state = chain.update(_float32(updates), state, _float32(params))
+            moved, state = chain.update(float32(updates), state, float32(params))
             scaled = jax.tree.map(lambda c, u: c * u, by_path(multipliers, updates), moved)
             return cast_like(scaled, updates), state
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-    def _schedule(self, peak: Array, num_steps: Array | int) -> Any:
-        if self.config.schedule == "constant":
-            return optax.constant_schedule(peak)
-        warmup = self.config.warmup_fraction * num_steps
-        final = self.config.final_fraction
-
-        def warmup_cosine(step: Array) -> Array:
-            rising = (step + 1) / jnp.maximum(warmup, 1)
-            progress = jnp.clip((step - warmup) / jnp.maximum(num_steps - warmup, 1), 0, 1)
-            falling = final + (1 - final) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-            return peak * jnp.where(step < warmup, jnp.minimum(rising, 1), falling)
-
-        return warmup_cosine
-
-
-def _float32(tree: Any) -> Any:
-    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)

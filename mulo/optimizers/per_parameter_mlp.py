@@ -1,22 +1,30 @@
 """The small MLP that a learned optimizer applies to every parameter: the hot path of all architectures.
 
-A feature is an array [K, *shape] whose dimensions may be 1 where it does not vary (rows, columns), or a vector [K]
-that is the same for the whole tensor (time). Such features enter the first layer at their own size and are broadcast
-afterwards, and the normalisers, one scalar per feature, are folded into its weights; both are exact.
+A feature is an array [K, *shape] whose dimensions may be 1 where it does not vary (rows, columns), or a constant [K]
+that is the same for the whole tensor (time). Three things are exploited, all of them exact:
+
+- constants, rows and columns enter the first layer at their own size, once, and are broadcast afterwards;
+- normalisers that are scalars are folded into the first layer's weights;
+- no array of features exists for a whole tensor: a small MLP becomes scalar arithmetic that XLA fuses into one loop
+  over the tensor's entries, a larger one walks over tiles that stay in cache.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from mulo.optimizers.tiles import over_tiles
 from mulo.trees import Weight
 from mulo.types import Array
 
-NORMALIZER_EPS = 1e-5
 FUSED_HIDDEN = 8
 """Up to this hidden size the layers are written as scalar arithmetic, which XLA fuses into one loop."""
+TILE = 16_384
+"""Entries of a tile of larger MLPs."""
 
 
 class MLP(NamedTuple):
@@ -38,55 +46,115 @@ def weights(features: int, hidden: int, outputs: int, copies: tuple[int, ...] = 
     return MLP(*parts)
 
 
-def apply(mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], constants: Array | None = None) -> list[Array]:
+class Normalizer(NamedTuple):
+    """Features are multiplied by rsqrt(eps + mean of x²)."""
+
+    eps: float
+    axes: tuple[int, ...] | None = None
+    """Which of the tensor's dimensions the mean is over; None: all."""
+
+
+class _FirstLayer(NamedTuple):
+    """The first layer with all that need not be done per entry done."""
+
+    weights: Array
+    """[K, H] for the features that vary along all dimensions, scalar normalisers folded in."""
+    base: list[Array]
+    """[H, *shape with some dimensions 1] the contributions of all others, and the bias."""
+    scales: dict[int, Array]
+    """Normalisers that vary within the tensor, by feature."""
+
+
+def apply(
+    mlp: MLP,
+    features: Callable[[Any], Sequence[Array]],
+    inputs: Any,
+    output: Callable[..., Array],
+    normalizer: Normalizer,
+    constants: Array | None = None,
+) -> Array:
     """Applies the MLP to every entry of a tensor.
 
     Args:
-        mlp: weights; the rows of `w0` follow `features`, then `constants`.
-        features: each [K, *shape] or [K, *shape with some dimensions 1]; divided by their RMS over the tensor.
-        shape: the tensor's.
+        mlp: weights; the rows of `w0` follow the features, then `constants`.
+        features: from inputs to features, each [K, *shape] or [K, *shape with some dimensions 1]; elementwise along
+            the tensor's dimensions, so that it can be asked for a part of the tensor.
+        inputs: pytree of arrays [K, *shape] or [K, *shape with some dimensions 1].
+        output: elementwise, from the MLP's outputs to the result.
+        normalizer: what the features are divided by.
         constants: [K], the same for every entry, not normalised.
 
     Returns:
-        One array of `shape` per output.
+        [*shape].
     """
+    measured = features(inputs)
+    shape = jnp.broadcast_shapes(*(feature.shape[1:] for feature in measured))
+    if math.prod(shape) == 0:
+        return jnp.zeros(shape)
+    first = _first_layer(mlp, measured, shape, normalizer, constants)
+    layers, size = (_fused, math.prod(shape)) if mlp.b0.shape[0] <= FUSED_HIDDEN else (_matrix, TILE)
+
+    def entries(part: tuple[Any, list[Array], dict[int, Array]]) -> Array:
+        given, base, scales = part
+        whole = [i for i, feature in enumerate(measured) if feature.shape[1:] == shape]
+        found = features(given)
+        scaled = [found[i] * scales[i] if i in scales else found[i] for i in whole]
+        return output(*layers(mlp, scaled, first.weights, base))
+
+    # Without the barrier XLA would keep features of the whole tensor from their normalisers' computation until here.
+    inputs = jax.lax.optimization_barrier(inputs)
+    return over_tiles(entries, (inputs, first.base, first.scales), shape, size)
+
+
+def _first_layer(
+    mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], normalizer: Normalizer, constants: Array | None
+) -> _FirstLayer:
+    ends = np.cumsum([len(feature) for feature in features])
+    bias = mlp.b0 if constants is None else mlp.b0 + constants @ mlp.w0[ends[-1] :]
+    weights: list[Array] = []
+    scales: dict[int, Array] = {}
+    small: dict[tuple[int, ...], list[tuple[Array, Array]]] = {}
+    for i, (feature, rows) in enumerate(zip(features, jnp.split(mlp.w0, ends)[:-1], strict=True)):
+        scale = _normalizers(feature, normalizer)
+        scalar = scale.size == len(scale)
+        folded = rows * scale.reshape(-1, 1) if scalar else rows
+        if feature.shape[1:] != shape:
+            small.setdefault(feature.shape[1:], []).append((folded, feature if scalar else feature * scale))
+            continue
+        weights.append(folded)
+        if not scalar:
+            scales[i] = scale
+    base = [_dot(*map(jnp.concatenate, zip(*group, strict=True))) for group in small.values()]
+    return _FirstLayer(jnp.concatenate(weights), [*base, bias.reshape(-1, *(1,) * len(shape))], scales)
+
+
+def _normalizers(feature: Array, normalizer: Normalizer) -> Array:
+    """[K, *shape with some dimensions 1]; a mean over entries that do not vary is that over the tensor."""
+    axes = range(feature.ndim - 1) if normalizer.axes is None else normalizer.axes
+    over = tuple(1 + axis % (feature.ndim - 1) for axis in axes)
+    return jax.lax.rsqrt(normalizer.eps + jnp.mean(jnp.square(feature), axis=over, keepdims=True))
+
+
+def _fused(mlp: MLP, features: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:
     planes = [plane for feature in features for plane in feature]
-    first = mlp.w0[: len(planes)] * jnp.concatenate([_normalizers(feature) for feature in features])[:, None]
-    bias = mlp.b0 if constants is None else mlp.b0 + constants @ mlp.w0[len(planes) :]
-    layers = _fused if mlp.b0.shape[0] <= FUSED_HIDDEN else _matrix
-    return [jnp.broadcast_to(out, shape) for out in layers(mlp, planes, first, bias)]
+    hidden = [jax.nn.relu(unit) for unit in _sums(planes, weights, base)]
+    hidden = [jax.nn.relu(unit) for unit in _sums(hidden, mlp.w1, [mlp.b1])]
+    return _sums(hidden, mlp.w2, [mlp.b2])
 
 
-def _normalizers(feature: Array) -> Array:
-    """[K]; where the feature does not vary, the mean over its own entries is that over the tensor."""
-    mean_square = jnp.mean(jnp.square(feature), axis=tuple(range(1, feature.ndim)))
-    return jax.lax.rsqrt(NORMALIZER_EPS + mean_square)
-
-
-def _fused(mlp: MLP, planes: list[Array], weights: Array, bias: Array) -> list[Array]:
-    hidden = [jax.nn.relu(unit) for unit in _sums(planes, weights, bias)]
-    hidden = [jax.nn.relu(unit) for unit in _sums(hidden, mlp.w1, mlp.b1)]
-    return _sums(hidden, mlp.w2, mlp.b2)
-
-
-def _sums(planes: list[Array], weights: Array, bias: Array) -> list[Array]:
-    """b_j + Σ_k x_k·w_kj for every unit j, planes of one shape added up before they are broadcast."""
+def _sums(planes: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:
+    """Σ_k x_k·w_kj + base_j for every unit j, as scalar arithmetic."""
     units = []
-    for j in range(len(bias)):
-        total: dict[tuple[int, ...], Array] = {}
-        for k, plane in enumerate(planes):
-            term = plane * weights[k, j]
-            total[plane.shape] = total[plane.shape] + term if plane.shape in total else term
-        units.append(sum(total.values()) + bias[j])
+    for j in range(len(base[0])):
+        total = base[0][j]
+        for term in (*(b[j] for b in base[1:]), *(x * weights[k, j] for k, x in enumerate(planes))):
+            total = total + term
+        units.append(total)
     return units
 
 
-def _matrix(mlp: MLP, planes: list[Array], weights: Array, bias: Array) -> list[Array]:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for k, plane in enumerate(planes):
-        groups.setdefault(plane.shape, []).append(k)
-    parts = [_dot(weights[jnp.array(ks)], jnp.stack([planes[k] for k in ks])) for ks in groups.values()]
-    hidden = jax.nn.relu(sum(parts) + _like(bias, parts[0]))
+def _matrix(mlp: MLP, features: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:
+    hidden = jax.nn.relu(sum(base, _dot(weights, jnp.concatenate(features))))
     hidden = jax.nn.relu(_dot(mlp.w1, hidden) + _like(mlp.b1, hidden))
     return list(_dot(mlp.w2, hidden) + _like(mlp.b2, hidden))
 

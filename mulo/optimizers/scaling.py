@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from mulo import trees
 from mulo.errors import MultiplierError
@@ -36,6 +37,11 @@ def required(value: T | None, name: str, optimizer: str) -> T:
     if value is None:
         raise TypeError(f"{optimizer} needs `{name}`: call update(gradients, state, params, value=loss).")
     return value
+
+
+def float32(tree: Any) -> Any:
+    """Casts every leaf: optimizers compute in float32 whatever the parameters are kept in."""
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
 
 
 def cast_like(updates: Any, like: Any) -> Any:

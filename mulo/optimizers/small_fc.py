@@ -11,12 +11,13 @@ from jax.lax import rsqrt
 from mulo import trees
 from mulo.config import SmallFCConfig
 from mulo.optimizers import accumulators, per_parameter_mlp
-from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays
+from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.scaling import by_path, cast_like, required, unzip
 from mulo.types import Array, Multipliers, Params, Theta
 
 TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
 FEATURES = 28 + len(TIME_SCALES)
+NORMALIZER = per_parameter_mlp.Normalizer(1e-5)
 
 
 class SmallFCState(NamedTuple):
@@ -75,9 +76,11 @@ class SmallFC:
         return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradients), sum(counts, jnp.int32(0))
 
     def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators, step: Array) -> Array:
-        features = tensor_features(g, p.astype(jnp.float32), state)
-        direction, magnitude = per_parameter_mlp.apply(mlp, features, g.shape, time_features(step))
-        return self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
+        def output(direction: Array, magnitude: Array) -> Array:
+            return self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
+
+        given = accumulators.inputs(g, p.astype(jnp.float32), state)
+        return per_parameter_mlp.apply(mlp, tensor_features, given, output, NORMALIZER, time_features(step))
 
 
 def _initial_decays() -> Decays:
@@ -90,12 +93,12 @@ def decode_decays(offsets: Decays) -> Decays:
     return Decays(decays.momentum, jnp.clip(decays.second_moment, 0, 1), jnp.clip(decays.factored, 0, 1))
 
 
-def tensor_features(g: Array, p: Array, state: Accumulators) -> list[Array]:
-    """The 28 features of one tensor before normalisation, in the order of the MLP's inputs."""
-    m, v = state.momentum, state.second_moment
+def tensor_features(given: TensorInputs) -> list[Array]:
+    """The 28 features of one tensor, or of a part of it, before normalisation, in the order of the MLP's inputs."""
+    m, v = given.state.momentum, given.state.second_moment
     root = rsqrt(v + MOMENT_EPS)
-    factored = accumulators.factored_features(state, g, m, vector_eps=MOMENT_EPS)
-    return [g[None], p[None], m, v, m * root, root, *factored]
+    factored = accumulators.factored_features(given, vector_eps=MOMENT_EPS)
+    return [given.gradient, given.parameter, m, v, m * root, root, *factored]
 
 
 def time_features(step: Array) -> Array:

@@ -16,7 +16,7 @@ from jax.lax import rsqrt
 from mulo import trees
 from mulo.config import VeLOConfig
 from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm
-from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays
+from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.loss_features import LossFeatureState
 from mulo.optimizers.scaling import by_path, cast_like, required, unzip
 from mulo.optimizers.tensor_lstm import LSTMState
@@ -25,6 +25,7 @@ from mulo.types import Array, Multipliers, Params, Theta
 FEATURES = 30
 OUTPUTS = 3
 """Direction, magnitude, and one that nothing reads; it is part of every stored θ."""
+NORMALIZER = per_parameter_mlp.Normalizer(1e-5)
 GRADIENT_CLIP = 1000.0
 SMALL_CLIP = 0.1
 SCALE_EPS = 1e-9
@@ -103,11 +104,12 @@ class VeLO:
         return jax.tree.map(mixed, theta["mlp"]), rates, state
 
     def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators) -> Array:
-        direction, magnitude, _ = per_parameter_mlp.apply(mlp, tensor_features(g, p, state), g.shape)
-        step = self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
-        if self.config.param_scale_mult:
-            step *= jnp.sqrt(jnp.mean(jnp.square(p)) + SCALE_EPS)
-        return step
+        size = jnp.sqrt(jnp.mean(jnp.square(p)) + SCALE_EPS) if self.config.param_scale_mult else 1.0
+
+        def output(direction: Array, magnitude: Array, _: Array) -> Array:
+            return self.config.step_mult * size * direction * jnp.exp(self.config.exp_mult * magnitude)
+
+        return per_parameter_mlp.apply(mlp, tensor_features, accumulators.inputs(g, p, state), output, NORMALIZER)
 
 
 def _decays() -> Decays:
@@ -123,11 +125,16 @@ def _fraction_left(fraction: Array) -> Array:
     return jnp.tanh(10 * (fraction - jnp.array([0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1])))
 
 
-def tensor_features(g: Array, p: Array, state: Accumulators) -> list[Array]:
-    """The 30 features of one tensor before normalisation, in the order of the MLP's inputs."""
-    m, v = state.momentum, state.second_moment
-    root = rsqrt(v + MOMENT_EPS)
-    factored = accumulators.factored_features(state, g, m, vector_eps=0.0)
+def tensor_features(given: TensorInputs) -> list[Array]:
+    """The 30 features of one tensor, or of a part of it, before normalisation, in the order of the MLP's inputs."""
+    return features_with(given, MOMENT_EPS)
+
+
+def features_with(given: TensorInputs, moment_eps: float) -> list[Array]:
+    """The features; `moment_eps` is added to the second moment before its rsqrt."""
+    g, m, v = given.gradient, given.state.momentum, given.state.second_moment
+    root = rsqrt(v + moment_eps)
+    factored = accumulators.factored_features(given, vector_eps=0.0)
     small = jnp.clip(g, -SMALL_CLIP, SMALL_CLIP)
-    own = [g[None], small[None], p[None], m, v, m * root, root, factored.gradient, g * root]
+    own = [g, small, given.parameter, m, v, m * root, root, factored.gradient, g * root]
     return [*own, *factored[1:]]

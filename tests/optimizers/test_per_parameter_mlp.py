@@ -1,11 +1,11 @@
-"""The two fast forms of the per-parameter MLP against the plain one: all features side by side, three matmuls."""
+"""The fast forms of the per-parameter MLP against the plain one: all features side by side, three matmuls."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mulo.optimizers import per_parameter_mlp
-from mulo.optimizers.per_parameter_mlp import MLP
+from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
 
 SHAPES = [
     (),
@@ -48,15 +48,16 @@ def features_of(rng, shape):
     return [np.stack([plane * np.float32(next(scales)) for plane in feature]) for feature in features]
 
 
-def plain(mlp, features, shape, constants):
+def plain(mlp, features, shape, constants, normalizer):
     """[OUTPUTS, *shape] in double precision."""
-    planes = [np.broadcast_to(plane, shape).ravel() for feature in features for plane in feature]
-    inputs = np.stack(planes, axis=1).astype(np.float64)
-    inputs = inputs / np.sqrt(1e-5 + np.mean(inputs**2, axis=0))
-    inputs = np.concatenate([inputs, np.tile(constants, (len(inputs), 1))], axis=1)
+    planes = [np.broadcast_to(plane, shape) for feature in features for plane in feature]
+    inputs = np.stack(planes, axis=-1).astype(np.float64)
+    axes = tuple(range(len(shape)) if normalizer.axes is None else (axis % len(shape) for axis in normalizer.axes))
+    inputs = inputs / np.sqrt(normalizer.eps + np.mean(inputs**2, axis=axes, keepdims=True))
+    inputs = np.concatenate([inputs, np.broadcast_to(constants, (*shape, len(constants)))], axis=-1)
     hidden = np.maximum(inputs @ mlp.w0 + mlp.b0, 0)
     hidden = np.maximum(hidden @ mlp.w1 + mlp.b1, 0)
-    return (hidden @ mlp.w2 + mlp.b2).T.reshape(OUTPUTS, *shape)
+    return np.moveaxis(hidden @ mlp.w2 + mlp.b2, -1, 0)
 
 
 def case(shape, constants):
@@ -65,33 +66,66 @@ def case(shape, constants):
     return mlp_of(rng, sum(map(len, features)) + len(constants)), features
 
 
-@pytest.fixture(scope="module", params=["fused", "matrix"])
+WHOLE_TENSOR = Normalizer(1e-5)
+VARIANTS = {
+    "time": (CONSTANTS, WHOLE_TENSOR),
+    "no time": (CONSTANTS[:0], WHOLE_TENSOR),
+    "last two axes": (CONSTANTS[:0], Normalizer(1e-9, (-2, -1))),
+}
+
+
+def cases():
+    for name, (_, normalizer) in VARIANTS.items():
+        yield from ((shape, name) for shape in SHAPES if normalizer.axes is None or len(shape) >= 2)
+
+
+@pytest.fixture(scope="module", params=["fused", "matrix", "tiles"])
 def compiled(request, jit):
-    """Both forms over all shapes, with and without constants, each compiled as one program."""
-    cases = {(shape, len(c)): (*case(shape, c), c) for shape in SHAPES for c in (CONSTANTS, CONSTANTS[:0])}
+    """Every form over all shapes, each compiled as one program; the smallest tiles have 7 entries."""
 
     @jit
     def run(given):
-        return {
-            key: per_parameter_mlp.apply(mlp, features, key[0], constants if len(constants) else None)
-            for key, (mlp, features, constants) in given.items()
-        }
+        found = {}
+        for (shape, name), (mlp, features) in given.items():
+            constants, normalizer = VARIANTS[name]
+            found[shape, name] = [
+                per_parameter_mlp.apply(
+                    mlp,
+                    lambda inputs: inputs,
+                    features,
+                    lambda *outputs, i=i: outputs[i],
+                    normalizer,
+                    constants if len(constants) else None,
+                )
+                for i in range(OUTPUTS)
+            ]
+        return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(per_parameter_mlp, "FUSED_HIDDEN", HIDDEN if request.param == "fused" else HIDDEN - 1)
-        return run(cases)
+        if request.param == "tiles":
+            patch.setattr(per_parameter_mlp, "TILE", 7)
+        return run({key: case(key[0], VARIANTS[key[1]][0]) for key in cases()})
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("constants", [CONSTANTS, CONSTANTS[:0]], ids=["time", "no time"])
-def test_equals_the_plain_form(compiled, shape, constants):
-    outputs = compiled[shape, len(constants)]
-    expected = plain(*case(shape, constants), shape, constants)
-    assert len(outputs) == OUTPUTS
+@pytest.mark.parametrize(("shape", "variant"), list(cases()), ids=str)
+def test_equals_the_plain_form(compiled, shape, variant):
+    outputs = compiled[shape, variant]
+    expected = plain(*case(shape, VARIANTS[variant][0]), shape, *VARIANTS[variant])
     for out, reference in zip(outputs, expected, strict=True):
         assert out.shape == shape
         assert out.dtype == jnp.float32
         assert np.linalg.norm(out - reference) <= 1e-5 * np.linalg.norm(reference)
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (2, 0, 4)])
+def test_a_tensor_without_entries_has_an_update_without_entries(shape):
+    features = [np.zeros((3, *shape), np.float32)]
+    mlp = mlp_of(np.random.default_rng(0), 3)
+    assert (
+        per_parameter_mlp.apply(mlp, lambda inputs: inputs, features, lambda first, _: first, WHOLE_TENSOR).shape
+        == shape
+    )
 
 
 @pytest.mark.parametrize(("hidden", "form"), [(8, "_fused"), (9, "_matrix")])
@@ -99,11 +133,11 @@ def test_hidden_size_chooses_the_form(hidden, form, monkeypatch):
     chosen = []
     for name in ("_fused", "_matrix"):
         monkeypatch.setattr(
-            per_parameter_mlp, name, lambda *given, name=name: chosen.append(name) or [jnp.zeros(())] * 2
+            per_parameter_mlp, name, lambda *given, name=name: chosen.append(name) or [jnp.zeros((4,))] * 2
         )
     rng = np.random.default_rng(0)
     mlp = MLP(draw(rng, 1, hidden), *(draw(rng, hidden) for _ in range(5)))
-    per_parameter_mlp.apply(mlp, [draw(rng, 1, 4)], (4,))
+    per_parameter_mlp.apply(mlp, lambda inputs: inputs, [draw(rng, 1, 4)], lambda first, _: first, WHOLE_TENSOR)
     assert chosen == [form]
 
 

@@ -1,0 +1,131 @@
+"""Celo2, base and orthogonalised, under SP and µP (Moudgil et al. 2026, arXiv 2602.19142).
+
+On tensors of rank ≥ 2 the per-parameter MLP gives a direction, which is normalised to RMS 1 over the last two axes,
+after Newton–Schulz orthogonalisation where asked for. Tensors of rank < 2 are moved by AdamW. Learning rate and
+decoupled weight decay are those of any hand-designed optimizer.
+
+Multipliers are those of an elementwise update. An orthogonalised one of RMS 1 has a spectral norm of about √n where an
+elementwise one, aligned with its inputs, has n: it takes their square roots, 1/√fan_in on hidden matrices.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mulo import trees
+from mulo.config import Celo2Config
+from mulo.optimizers import accumulators, per_parameter_mlp, velo
+from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
+from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
+from mulo.optimizers.schedule import learning_rate
+from mulo.types import Array, Multipliers, Params, Theta
+
+MOMENT_EPS = 1e-8
+NORMALIZER = per_parameter_mlp.Normalizer(1e-9, axes=(-2, -1))
+RMS_EPS = 1e-9
+VECTOR_DECAYS = (0.9, 0.95)
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_STEPS = 5
+FROBENIUS_EPS = 1e-8
+
+
+class DirectionState(NamedTuple):
+    """Accumulators in the tree of the parameters of rank ≥ 2."""
+
+    tensors: Any
+
+
+@dataclass(frozen=True)
+class Celo2:
+    """The optimizer's static settings; θ is `{"mlp": MLP}`."""
+
+    config: Celo2Config
+
+    def init(self, key: Array) -> Theta:
+        """Fresh θ: truncated normal weights of std 1/√fan_in, zero biases."""
+        return trees.draw_weights(
+            key, {"mlp": per_parameter_mlp.weights(velo.FEATURES, self.config.hidden_size, velo.OUTPUTS)}
+        )
+
+    def transform(
+        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
+    ) -> optax.GradientTransformationExtraArgs:
+        """The optimizer with weights `theta`; the learning rate's schedule reads `num_steps`, nothing reads `value`."""
+        decay = optax.add_decayed_weights(self.config.weight_decay)
+        adam = optax.chain(optax.scale_by_adam(*VECTOR_DECAYS), decay, optax.scale(self.config.vector_mult))
+        chain = optax.chain(
+            optax.multi_transform({"matrix": optax.chain(self._directions(theta), decay), "vector": adam}, _kinds),
+            optax.scale_by_learning_rate(learning_rate(self.config, self.config.step_mult, num_steps)),
+        )
+
+        def init_fn(params: Params) -> optax.OptState:
+            by_path(multipliers, params)
+            return chain.init(float32(params))
+
+        def update_fn(
+            updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
+        ) -> tuple[Any, optax.OptState]:
+            del extra
+            params = required(params, "params", self.config.name)
+            moved, state = chain.update(float32(updates), state, float32(params))
+            scaled = jax.tree.map(lambda c, u: self._multiplier(c, u.ndim) * u, by_path(multipliers, updates), moved)
+            return cast_like(scaled, updates), state
+
+        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+    def _multiplier(self, c: float, rank: int) -> float:
+        return c**0.5 if self.config.orthogonalize and rank >= 2 else c
+
+    def _directions(self, theta: Theta) -> optax.GradientTransformation:
+        """The learned direction of every tensor, of RMS 1."""
+
+        def init_fn(params: Params) -> DirectionState:
+            return DirectionState(jax.tree.map(lambda p: accumulators.initial(p.shape, _decays()), params))
+
+        def update_fn(updates: Any, state: DirectionState, params: Params) -> tuple[Any, DirectionState]:
+            def direct(g: Array, p: Array, old: Accumulators) -> tuple[Array, Accumulators]:
+                clipped = jnp.clip(g, -velo.GRADIENT_CLIP, velo.GRADIENT_CLIP)
+                accumulated = accumulators.update(old, clipped, _decays())
+                return self._direction(theta["mlp"], accumulators.inputs(clipped, p, accumulated)), accumulated
+
+            directions, tensors = unzip(jax.tree.map(direct, updates, params, state.tensors), updates)
+            return directions, DirectionState(tensors)
+
+        return optax.GradientTransformation(init_fn, update_fn)
+
+    def _direction(self, mlp: per_parameter_mlp.MLP, given: TensorInputs) -> Array:
+        direction = per_parameter_mlp.apply(mlp, tensor_features, given, lambda d, *_: d, NORMALIZER)
+        if self.config.orthogonalize:
+            direction = orthogonalize(direction)
+        mean_square = jnp.mean(jnp.square(direction), axis=(-2, -1), keepdims=True)
+        return direction * jax.lax.rsqrt(mean_square + RMS_EPS)
+
+
+def _kinds(params: Params) -> Any:
+    return jax.tree.map(lambda p: "matrix" if jnp.ndim(p) >= 2 else "vector", params)
+
+
+def _decays() -> Decays:
+    return Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.95]), jnp.array([0.9, 0.99, 0.999]))
+
+
+def tensor_features(given: TensorInputs) -> list[Array]:
+    """VeLO's 30 features with a smaller epsilon."""
+    return velo.features_with(given, MOMENT_EPS)
+
+
+def orthogonalize(x: Array) -> Array:
+    """Pulls all singular values of [..., rows, columns] towards 1 by five Newton–Schulz steps of degree 5."""
+    if x.shape[-2] > x.shape[-1]:
+        return orthogonalize(x.mT).mT
+    a, b, c = NEWTON_SCHULZ
+    matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    x = x / (jnp.linalg.norm(x, axis=(-2, -1), keepdims=True) + FROBENIUS_EPS)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = matmul(x, x.mT)
+        x = a * x + matmul(b * gram + c * matmul(gram, gram), x)
+    return x
