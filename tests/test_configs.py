@@ -86,7 +86,9 @@ def test_the_papers_recipe(optimizer, numbers):
 
 def test_step_multipliers_are_those_of_the_sources():
     found = {name: composed(f"optimizer={name}").optimizer.step_mult for name in LEARNED}
-    assert found == {"small_fc_mup": 0.01, "small_fc_sp": 0.001, "velo_mup": 0.001, "velo_sp": 0.001} | dict.fromkeys(("celo2_mup", "celo2_sp"), 0.001)
+    assert found == {"small_fc_mup": 0.01, "small_fc_sp": 0.001, "velo_mup": 0.001, "velo_sp": 0.001} | dict.fromkeys(
+        ("celo2_mup", "celo2_sp"), 0.001
+    )
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
