@@ -26,6 +26,10 @@ class MultiplierError(MuloError):
     """The update multipliers do not fit the parameters they are to scale."""
 
 
+class KernelError(MuloError):
+    """The native kernel was asked for and cannot be built."""
+
+
 class ReferenceFileError(MuloError):
     """A file of somebody else's weights or trajectories cannot be read."""
 

@@ -18,10 +18,11 @@ import optax
 
 from mulo import trees
 from mulo.config import Celo2Config
-from mulo.optimizers import accumulators, per_parameter_mlp, velo
+from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update, velo
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
 from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
 from mulo.optimizers.schedule import learning_rate
+from mulo.optimizers.tensor_update import Rule
 from mulo.types import Array, Multipliers, Params, Theta
 
 MOMENT_EPS = 1e-8
@@ -88,17 +89,15 @@ class Celo2:
 
         def update_fn(updates: Any, state: DirectionState, params: Params) -> tuple[Any, DirectionState]:
             def direct(g: Array, p: Array, old: Accumulators) -> tuple[Array, Accumulators]:
-                clipped = jnp.clip(g, -velo.GRADIENT_CLIP, velo.GRADIENT_CLIP)
-                accumulated = accumulators.update(old, clipped, _decays())
-                return self._direction(theta["mlp"], accumulators.inputs(clipped, p, accumulated)), accumulated
+                direction, accumulated = tensor_update.update(_rule(), theta["mlp"], _decays(), g, p, old)
+                return self._normalized(direction), accumulated
 
             directions, tensors = unzip(jax.tree.map(direct, updates, params, state.tensors), updates)
             return directions, DirectionState(tensors)
 
         return optax.GradientTransformation(init_fn, update_fn)
 
-    def _direction(self, mlp: per_parameter_mlp.MLP, given: TensorInputs) -> Array:
-        direction = per_parameter_mlp.apply(mlp, tensor_features, given, lambda d, *_: d, NORMALIZER)
+    def _normalized(self, direction: Array) -> Array:
         if self.config.orthogonalize:
             direction = orthogonalize(direction)
         mean_square = jnp.mean(jnp.square(direction), axis=(-2, -1), keepdims=True)
@@ -107,6 +106,18 @@ class Celo2:
 
 def _kinds(params: Params) -> Any:
     return jax.tree.map(lambda p: "matrix" if jnp.ndim(p) >= 2 else "vector", params)
+
+
+def _rule() -> Rule:
+    return Rule(
+        tensor_features,
+        velo=True,
+        normalizer=NORMALIZER,
+        moment_eps=MOMENT_EPS,
+        vector_eps=0.0,
+        exp_mult=0.0,
+        clip=velo.GRADIENT_CLIP,
+    )
 
 
 def _decays() -> Decays:

@@ -10,9 +10,10 @@ from jax.lax import rsqrt
 
 from mulo import trees
 from mulo.config import SmallFCConfig
-from mulo.optimizers import accumulators, per_parameter_mlp
+from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
-from mulo.optimizers.scaling import by_path, cast_like, required, unzip
+from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
+from mulo.optimizers.tensor_update import Rule
 from mulo.types import Array, Multipliers, Params, Theta
 
 TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -44,7 +45,7 @@ class SmallFC:
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with weights `theta`; `num_steps` plays no role in this architecture, nor does `value`."""
         del num_steps
-        decays = decode_decays(theta["decays"])
+        decays, rule = decode_decays(theta["decays"]), self._rule()
 
         def init_fn(params: Params) -> SmallFCState:
             by_path(multipliers, params)
@@ -56,31 +57,37 @@ class SmallFC:
         ) -> tuple[Any, SmallFCState]:
             del extra
             params = required(params, "params", self.config.name)
-            gradients, zeroed = self._finite(jax.tree.map(lambda g: g.astype(jnp.float32), updates))
+            time = time_features(state.step)
 
             def move(g: Array, p: Array, old: Accumulators, c: float) -> tuple[Array, Accumulators]:
-                accumulated = accumulators.update(old, g, decays)
-                return -c * self._step(theta["mlp"], g, p, accumulated, state.step), accumulated
+                step, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time)
+                return -c * self.config.step_mult * step, accumulated
 
+            gradients = float32(updates)
+            state = state._replace(non_finite=state.non_finite + self._non_finite(gradients))
             c = by_path(multipliers, updates)
-            moved, tensors = unzip(jax.tree.map(move, gradients, params, state.tensors, c), updates)
-            return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite + zeroed)
+            moved, tensors = unzip(jax.tree.map(move, gradients, float32(params), state.tensors, c), updates)
+            return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite)
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
-    def _finite(self, gradients: Any) -> tuple[Any, Array]:
-        """Zeroes non-finite entries, where the settings say so, and counts them."""
+    def _non_finite(self, gradients: Any) -> Array:
+        """How many gradient entries the rule sets to 0."""
         if not self.config.zero_non_finite:
-            return gradients, jnp.int32(0)
+            return jnp.int32(0)
         counts = [jnp.sum(~jnp.isfinite(g), dtype=jnp.int32) for g in jax.tree.leaves(gradients)]
-        return jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0.0), gradients), sum(counts, jnp.int32(0))
+        return sum(counts, jnp.int32(0))
 
-    def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators, step: Array) -> Array:
-        def output(direction: Array, magnitude: Array) -> Array:
-            return self.config.step_mult * direction * jnp.exp(self.config.exp_mult * magnitude)
-
-        given = accumulators.inputs(g, p.astype(jnp.float32), state)
-        return per_parameter_mlp.apply(mlp, tensor_features, given, output, NORMALIZER, time_features(step))
+    def _rule(self) -> Rule:
+        return Rule(
+            tensor_features,
+            velo=False,
+            normalizer=NORMALIZER,
+            moment_eps=MOMENT_EPS,
+            vector_eps=MOMENT_EPS,
+            exp_mult=self.config.exp_mult,
+            zero_non_finite=self.config.zero_non_finite,
+        )
 
 
 def _initial_decays() -> Decays:

@@ -15,11 +15,12 @@ from jax.lax import rsqrt
 
 from mulo import trees
 from mulo.config import VeLOConfig
-from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm
+from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.loss_features import LossFeatureState
-from mulo.optimizers.scaling import by_path, cast_like, required, unzip
+from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
 from mulo.optimizers.tensor_lstm import LSTMState
+from mulo.optimizers.tensor_update import Rule
 from mulo.types import Array, Multipliers, Params, Theta
 
 FEATURES = 30
@@ -58,6 +59,8 @@ class VeLO:
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with weights `theta` for a training of `num_steps` steps; `update` needs `value=loss`."""
 
+        rule = self._rule()
+
         def init_fn(params: Params) -> VeLOState:
             by_path(multipliers, params)
             tensors = jax.tree.map(lambda p: accumulators.initial(jnp.shape(p), _decays()), params)
@@ -75,7 +78,7 @@ class VeLO:
             del extra
             params = required(params, "params", self.config.name)
             loss = required(value, "value", self.config.name)
-            gradients = jax.tree.map(_clipped, updates)
+            params = float32(params)
             loss_state, loss_inputs = loss_features.update(state.loss, loss, num_steps)
             shared = jnp.concatenate([_fraction_left(state.step / num_steps), loss_inputs])
             inputs = tensor_lstm.inputs(shared, params, state.tensors)
@@ -83,12 +86,12 @@ class VeLO:
             order = jax.tree.unflatten(jax.tree.structure(updates), range(len(rates)))
 
             def move(g: Array, p: Array, old: Accumulators, c: float, i: int) -> tuple[Array, Accumulators]:
-                accumulated = accumulators.update(old, g, _decays())
                 mlp = jax.tree.map(lambda weights: weights[i], mlps)
-                return -c * rates[i] * self._step(mlp, g, p.astype(jnp.float32), accumulated), accumulated
+                step, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old)
+                return -c * rates[i] * self._scale(p) * step, accumulated
 
             c = by_path(multipliers, updates)
-            moved, tensors = unzip(jax.tree.map(move, gradients, params, state.tensors, c, order), updates)
+            moved, tensors = unzip(jax.tree.map(move, float32(updates), params, state.tensors, c, order), updates)
             return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -103,21 +106,25 @@ class VeLO:
 
         return jax.tree.map(mixed, theta["mlp"]), rates, state
 
-    def _step(self, mlp: per_parameter_mlp.MLP, g: Array, p: Array, state: Accumulators) -> Array:
-        size = jnp.sqrt(jnp.mean(jnp.square(p)) + SCALE_EPS) if self.config.param_scale_mult else 1.0
+    def _scale(self, p: Array) -> Array | float:
+        if not self.config.param_scale_mult:
+            return self.config.step_mult
+        return self.config.step_mult * jnp.sqrt(jnp.mean(jnp.square(p)) + SCALE_EPS)
 
-        def output(direction: Array, magnitude: Array, _: Array) -> Array:
-            return self.config.step_mult * size * direction * jnp.exp(self.config.exp_mult * magnitude)
-
-        return per_parameter_mlp.apply(mlp, tensor_features, accumulators.inputs(g, p, state), output, NORMALIZER)
+    def _rule(self) -> Rule:
+        return Rule(
+            tensor_features,
+            velo=True,
+            normalizer=NORMALIZER,
+            moment_eps=MOMENT_EPS,
+            vector_eps=0.0,
+            exp_mult=self.config.exp_mult,
+            clip=GRADIENT_CLIP,
+        )
 
 
 def _decays() -> Decays:
     return Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.999]), jnp.array([0.9, 0.99, 0.999]))
-
-
-def _clipped(gradient: Array) -> Array:
-    return jnp.clip(gradient.astype(jnp.float32), -GRADIENT_CLIP, GRADIENT_CLIP)
 
 
 def _fraction_left(fraction: Array) -> Array:

@@ -10,7 +10,7 @@ import pytest
 
 from mulo.errors import MultiplierError, ReferenceFileError
 from mulo.exchange.reference import read_reference, replay
-from mulo.optimizers import accumulators, celo2, loss_features, per_parameter_mlp, small_fc, velo
+from mulo.optimizers import accumulators, celo2, loss_features, native, per_parameter_mlp, small_fc, velo
 
 FILES = Path(__file__).parents[1] / "reference"
 NAMES = ("small_fc_sp_h4", "small_fc_sp_h32", "small_fc_mup_h4", "small_fc_mup_h32", "velo_sp", "velo_mup")
@@ -20,6 +20,20 @@ CELO2 = ("celo2_base", "celo2_orthogonal")
 @pytest.fixture
 def fast_compilation(monkeypatch, jit):
     monkeypatch.setattr(jax, "jit", jit)
+
+
+@pytest.fixture
+def in_jax(monkeypatch):
+    """Not through the native kernel, whose constants are its own."""
+    monkeypatch.setattr(native, "available", lambda: False)
+
+
+@pytest.fixture(params=["native", "in jax"])
+def either_form(request, monkeypatch):
+    if request.param == "in jax":
+        monkeypatch.setattr(native, "available", lambda: False)
+    else:
+        assert native.available(), "this test needs a C++ compiler"
 
 
 def read(name):
@@ -39,7 +53,7 @@ def only(reference, *names):
     )
 
 
-@pytest.mark.usefixtures("fast_compilation")
+@pytest.mark.usefixtures("fast_compilation", "either_form")
 @pytest.mark.parametrize("name", NAMES + CELO2)
 def test_replay_agrees_with_the_original_implementation(name):
     errors = replay(read(name))
@@ -49,6 +63,7 @@ def test_replay_agrees_with_the_original_implementation(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_jax")
 @pytest.mark.parametrize("name", NAMES + CELO2)
 def test_replay_agrees_as_users_compile_it(name):
     assert max(replay(read(name)).values()) < 0.5
@@ -86,7 +101,7 @@ SMALL_FC_MISREADINGS = {
 }
 
 
-@pytest.mark.usefixtures("fast_compilation")
+@pytest.mark.usefixtures("fast_compilation", "in_jax")
 @pytest.mark.parametrize("misreading", SMALL_FC_MISREADINGS)
 def test_misreading_of_small_fc_fails(misreading, monkeypatch):
     monkeypatch.setattr(*SMALL_FC_MISREADINGS[misreading])
@@ -111,7 +126,7 @@ CELO2_MISREADINGS = {
 celo2_decays = celo2._decays()
 
 
-@pytest.mark.usefixtures("fast_compilation")
+@pytest.mark.usefixtures("fast_compilation", "in_jax")
 @pytest.mark.parametrize("misreading", CELO2_MISREADINGS)
 def test_misreading_of_celo2_fails(misreading, monkeypatch):
     monkeypatch.setattr(*CELO2_MISREADINGS[misreading])
@@ -125,8 +140,7 @@ def without_forget_bias(reference):
     return reference._replace(theta=reference.theta | {"lstm": lstm._replace(gates=gates)})
 
 
-def test_lstm_without_forget_bias_fails(fast_compilation, monkeypatch):
-    monkeypatch.setattr(per_parameter_mlp, "FUSED_HIDDEN", 0)  # the other form compiles faster
+def test_lstm_without_forget_bias_fails(fast_compilation):
     assert max(replay(without_forget_bias(read("velo_mup"))).values()) > 1
 
 
@@ -139,7 +153,7 @@ VELO_MISREADINGS = {
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("fast_compilation")
+@pytest.mark.usefixtures("fast_compilation", "in_jax")
 @pytest.mark.parametrize("misreading", VELO_MISREADINGS)
 def test_misreading_of_velo_fails(misreading, monkeypatch):
     monkeypatch.setattr(*VELO_MISREADINGS[misreading])

@@ -1,0 +1,120 @@
+"""One step of a learned optimizer on one tensor: accumulators, features and the per-parameter MLP.
+
+Two implementations of one function: in JAX, for every backend and for vmap, grad and sharding, and in C++
+(`native/`), for CPUs. `update` chooses.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mulo.optimizers import accumulators, native, per_parameter_mlp
+from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
+from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
+from mulo.types import Array
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is static about an architecture's update."""
+
+    features: Callable[[TensorInputs], Sequence[Array]]
+    """In JAX; in C++ `velo` says which of the two lists of features it is."""
+    velo: bool
+    normalizer: Normalizer
+    moment_eps: float
+    """Added to the second moment before its rsqrt."""
+    vector_eps: float
+    """Added to the moment of tensors of rank < 2 before the rsqrt that scales their momentum."""
+    exp_mult: float
+    """λ2: the result is direction · exp(λ2 · magnitude)."""
+    clip: float = math.inf
+    """Gradient entries are clipped to ± this."""
+    zero_non_finite: bool = False
+    """Gradient entries that are not finite count as 0."""
+
+
+def update(
+    rule: Rule,
+    mlp: MLP,
+    decays: Decays,
+    gradient: Array,
+    parameter: Array,
+    state: Accumulators,
+    constants: Array | None = None,
+) -> tuple[Array, Accumulators]:
+    """Takes in a gradient.
+
+    Args:
+        rule: the architecture's.
+        mlp: weights; the rows of `w0` follow the rule's features, then `constants`.
+        decays: of the accumulators, 3 + 1 + 3.
+        gradient: [*shape], float32.
+        parameter: [*shape], float32.
+        state: accumulators of before the step.
+        constants: [K], MLP inputs that are the same for every entry.
+
+    Returns:
+        The MLP's step, [*shape], without learning rate and multiplier; the accumulators.
+    """
+    if constants is not None:
+        features = len(mlp.w0) - len(constants)
+        mlp = mlp._replace(w0=mlp.w0[:features], b0=mlp.b0 + constants @ mlp.w0[features:])
+    chosen = _native if native.available() and gradient.size else _jax
+    return chosen(rule, mlp, decays, gradient, parameter, state)
+
+
+def _jax(
+    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators
+) -> tuple[Array, Accumulators]:
+    if rule.zero_non_finite:
+        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
+    gradient = jnp.clip(gradient, -rule.clip, rule.clip) if math.isfinite(rule.clip) else gradient
+    state = accumulators.update(state, gradient, decays)
+
+    def output(direction: Array, magnitude: Array, *_: Array) -> Array:
+        return direction * jnp.exp(rule.exp_mult * magnitude) if rule.exp_mult else direction
+
+    given = accumulators.inputs(gradient, parameter, state)
+    return per_parameter_mlp.apply(mlp, rule.features, given, output, rule.normalizer), state
+
+
+def _native(
+    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators
+) -> tuple[Array, Accumulators]:
+    vector = gradient.ndim < 2
+    state = state._replace(col=jnp.zeros(1)) if vector else state
+    axes = accumulators.factored_axes(gradient.shape) or (-1, -1)
+    call = jax.ffi.ffi_call(
+        native.TARGET,
+        (
+            *(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in state),
+            jax.ShapeDtypeStruct(gradient.shape, jnp.float32),
+        ),
+        vmap_method="broadcast_all",
+        input_output_aliases={2 + i: i for i in range(4)},
+    )
+    *moved, step = call(
+        gradient,
+        parameter,
+        *state,
+        jnp.concatenate(decays),
+        *mlp,
+        dims=np.array(gradient.shape, np.int64),
+        d1=np.int64(axes[0]),
+        d0=np.int64(axes[1]),
+        velo=np.int64(rule.velo),
+        last_two=np.int64(rule.normalizer.axes is not None),
+        zero_non_finite=np.int64(rule.zero_non_finite),
+        moment_eps=np.float32(rule.moment_eps),
+        vector_eps=np.float32(rule.vector_eps),
+        normalizer_eps=np.float32(rule.normalizer.eps),
+        clip=np.float32(rule.clip),
+        exp_mult=np.float32(rule.exp_mult),
+    )
+    new = Accumulators(*moved)
+    return step, new._replace(col=()) if vector else new
