@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax import rsqrt
 
 from mulo.optimizers.accumulators import Accumulators
+from mulo.optimizers.tensor_update import statistics
 from mulo.trees import Weight
 from mulo.types import Array, Params
 
@@ -80,16 +80,13 @@ def inputs(shared: Array, params: Params, tensors: Any) -> Array:
 
 def _statistics(p: Array, state: Accumulators) -> Array:
     """[12]: mean rms 1, rank one-hot 5, momentum variance 3, rms variance 3 (around the momentum's mean)."""
-    p = p.astype(jnp.float32)
-    scale = rsqrt(jnp.maximum(1e-9, jnp.mean(jnp.square(p))))
-    axes = tuple(range(1, p.ndim + 1))
-    momentum, rms = scale * state.momentum, scale * state.second_moment
-    mean = momentum.mean(axes, keepdims=True)
-    var_momentum = jnp.square(momentum - mean).mean(axes)
-    var_rms = jnp.square(rms - mean).mean(axes)
+    means = statistics(p.astype(jnp.float32), state)
+    # The published code scales the moments by 1/rms(p) first, which scales these means by it or by its square.
+    squared = 1 / jnp.maximum(1e-9, means.parameter)
     rank = jax.nn.one_hot(sum(size > 1 for size in p.shape), RANKS)
-    squashed = [_squash(rms.mean(axes)), rank, _squash(var_momentum), _squash(var_rms)]
-    return jnp.concatenate(squashed)
+    second_moment = _squash(jnp.sqrt(squared) * means.second_moment)
+    variances = [_squash(squared * means.momentum_variance), _squash(squared * means.second_moment_spread)]
+    return jnp.concatenate([second_moment, rank, *variances])
 
 
 def _squash(x: Array) -> Array:

@@ -7,6 +7,7 @@ Two implementations of one function: in JAX, for every backend and for vmap, gra
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,7 @@ def _native(
     state = state._replace(col=jnp.zeros(1)) if vector else state
     axes = accumulators.factored_axes(gradient.shape) or (-1, -1)
     call = jax.ffi.ffi_call(
-        native.TARGET,
+        native.UPDATE,
         (
             *(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in state),
             jax.ShapeDtypeStruct(gradient.shape, jnp.float32),
@@ -118,3 +119,33 @@ def _native(
     )
     new = Accumulators(*moved)
     return step, new._replace(col=()) if vector else new
+
+
+class Statistics(NamedTuple):
+    """Means over a tensor."""
+
+    parameter: Array
+    """of p², []"""
+    momentum: Array
+    """of m, [3]"""
+    second_moment: Array
+    """of v, [1]"""
+    momentum_variance: Array
+    """of (m − its mean)², [3]"""
+    second_moment_spread: Array
+    """of (v − the mean of m)², [3]"""
+
+
+def statistics(parameter: Array, state: Accumulators) -> Statistics:
+    """What VeLO's LSTM is told of a tensor."""
+    p, m, v = parameter, state.momentum, state.second_moment
+    if native.available() and p.size:
+        call = jax.ffi.ffi_call(
+            native.STATISTICS, jax.ShapeDtypeStruct((11,), jnp.float32), vmap_method="broadcast_all"
+        )
+        first, momentum, second, variance, spread = jnp.split(call(p, m, v), (1, 4, 5, 8))
+        return Statistics(first[0], momentum, second, variance, spread)
+    axes = tuple(range(1, m.ndim))
+    mean = m.mean(axes, keepdims=True)
+    variance, spread = (jnp.square(x - mean).mean(axes) for x in (m, v))
+    return Statistics(jnp.mean(jnp.square(p)), mean.reshape(-1), v.mean(axes), variance, spread)

@@ -144,6 +144,19 @@ def test_gradients_are_cleaned_as_the_rule_says(form, monkeypatch):
     check(clipped, tensor_update.update(rule, mlp, decays, jnp.clip(100 * g, -0.01, 0.01), p, state, constants), 1e-6)
 
 
+@pytest.mark.parametrize("shape", [(), (7,), (300, 200), (3, 1, 50)])
+@pytest.mark.parametrize("form", ["native", "jax"])
+def test_statistics_are_those_of_numpy(shape, form, monkeypatch):
+    if form == "jax":
+        monkeypatch.setattr(native, "available", lambda: False)
+    *_, p, state, _ = given("velo", 4, shape)
+    m, v = (np.float64(x).reshape(len(x), -1) for x in (state.momentum, state.second_moment))
+    mean = m.mean(1)
+    expected = [np.mean(np.float64(p) ** 2), mean, v.mean(1), m.var(1), np.mean((v - mean[:, None]) ** 2, 1)]
+    for found, wanted in zip(tensor_update.statistics(p, state), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-7 * np.max(np.abs(m)) ** 2)
+
+
 def test_state_is_updated_in_place():
     """No copy of the accumulators, and nothing of the tensor's size but the step itself."""
     n = 512

@@ -19,7 +19,7 @@ import jax
 
 from mulo.errors import KernelError
 
-TARGET = "mulo_tensor_update"
+UPDATE, STATISTICS = "mulo_tensor_update", "mulo_tensor_statistics"
 _SOURCE = Path(__file__).parent / "tensor_update.cc"
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 _COMPILERS = ("c++", "g++", "clang++")
@@ -51,8 +51,9 @@ def available() -> bool:
 
 
 def _register(path: Path) -> None:
-    handler = getattr(ctypes.CDLL(str(path)), TARGET)
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(handler), platform="cpu")
+    library = ctypes.CDLL(str(path))
+    for target in (UPDATE, STATISTICS):
+        jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
 
 
 def _library() -> Path:
@@ -61,7 +62,7 @@ def _library() -> Path:
     include = jax.ffi.include_dir()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
     identity = [_SOURCE.read_text(), version, " ".join(_FLAGS), _processor(), jax.lib.__version__]
-    path = _cache_folder() / f"{TARGET}-{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:16]}.so"
+    path = _cache_folder() / f"kernel-{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:16]}.so"
     if not path.exists():
         _compile([compiler, *_FLAGS, "-shared", "-fPIC", f"-I{include}", str(_SOURCE)], path)
     return path

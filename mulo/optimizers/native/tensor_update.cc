@@ -33,7 +33,7 @@ typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float LooseVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 constexpr int kTile = 128;                // entries whose planes and hidden units stay in the first-level cache
-constexpr int64_t kChunk = 16384;         // entries of a chunk, at least
+constexpr int64_t kChunk = 4096;          // entries of a chunk, at least
 constexpr int64_t kChunks = 64;           // chunks of a tensor, at most
 constexpr int64_t kThreadedWork = 8192;   // entries below which threads cost more than they bring
 constexpr int64_t kLongLine = 32;         // a matrix with at least this many columns is walked line by line
@@ -613,6 +613,16 @@ void Serial(int64_t count, const std::function<void(int64_t)>& task) {
   for (int64_t i = 0; i < count; ++i) task(i);
 }
 
+// One entry of a batch uses all threads; several are shared out among them, each on one.
+void Each(ffi::ThreadPool* pool, int64_t batch, int64_t size, const std::function<void(int64_t, const Executor&)>& one) {
+  bool threaded = batch * size >= kThreadedWork && pool->num_threads() > 1;
+  Executor outer = threaded ? Executor(Pool(pool)) : Executor(Serial);
+  if (batch == 1)
+    one(0, outer);
+  else
+    outer(batch, [&](int64_t b) { one(b, Serial); });
+}
+
 void RunStep(const Spec& spec, const Tensor& t, const Executor& each) {
   if (spec.hidden % kWide == 0)
     Step<kWide>(spec, t, each).Run();
@@ -631,18 +641,71 @@ ffi::Error TensorUpdate(ffi::ThreadPool pool, Buffer g, Buffer p, Buffer m, Buff
   spec.Derive();
   int64_t batch = int64_t(g.element_count()) / spec.size;
   auto at = [batch](auto& buffer, int64_t b) { return buffer.typed_data() + b * (int64_t(buffer.element_count()) / batch); };
-  Executor threads = Pool(&pool);
-  bool threaded = batch * spec.size >= kThreadedWork && pool.num_threads() > 1;
-  auto one = [&](int64_t b, const Executor& each) {
+  Each(&pool, batch, spec.size, [&](int64_t b, const Executor& each) {
     Tensor t{at(g, b), at(p, b), at(m, b), at(v, b), at(row, b), at(col, b), at(decays, b), at(w0, b), at(b0, b),
              at(w1, b), at(b1, b), at(w2, b), at(b2, b), at(*m_out, b), at(*v_out, b), at(*row_out, b),
              at(*col_out, b), at(*step, b)};
     RunStep(spec, t, each);
-  };
-  if (batch == 1)
-    one(0, threaded ? threads : Executor(Serial));
-  else
-    (threaded ? threads : Executor(Serial))(batch, [&](int64_t b) { one(b, Serial); });
+  });
+  return ffi::Error::Success();
+}
+
+// Means over a tensor of p², m (3), v, (m - mean m)² (3) and (v - mean m)² (3), in this order.
+class Statistics {
+ public:
+  static constexpr int kFirst = 5, kSecond = 6, kCount = kFirst + kSecond;
+
+  Statistics(const float* p, const float* m, const float* v, int64_t size) : p_(p), m_(m), v_(v), size_(size) {
+    chunk_ = std::max(kChunk, (size + kChunks - 1) / kChunks);
+    chunks_ = (size + chunk_ - 1) / chunk_;
+  }
+
+  void Run(const Executor& each, float* out) const {
+    Mean<kFirst>(each, out, [this](int64_t e, int n, float (*lanes)[kLanes]) {
+      for (int l = 0; l < n; ++l) lanes[0][l] += p_[e + l] * p_[e + l];
+      for (int k = 0; k < 3; ++k)
+        for (int l = 0; l < n; ++l) lanes[1 + k][l] += m_[k * size_ + e + l];
+      for (int l = 0; l < n; ++l) lanes[4][l] += v_[e + l];
+    });
+    Mean<kSecond>(each, out + kFirst, [this, mean = out + 1](int64_t e, int n, float (*lanes)[kLanes]) {
+      for (int k = 0; k < 3; ++k)
+        for (int l = 0; l < n; ++l) {
+          float m = m_[k * size_ + e + l] - mean[k], v = v_[e + l] - mean[k];
+          lanes[k][l] += m * m;
+          lanes[3 + k][l] += v * v;
+        }
+    });
+  }
+
+ private:
+  template <int N, typename F>
+  void Mean(const Executor& each, float* out, F add) const {
+    std::vector<double> sums(chunks_ * N, 0.0);
+    each(chunks_, [&](int64_t c) {
+      alignas(64) float lanes[N][kLanes] = {};
+      int64_t e = c * chunk_, end = std::min(size_, e + chunk_);
+      for (; e + kLanes <= end; e += kLanes) add(e, kLanes, lanes);
+      add(e, int(end - e), lanes);
+      for (int i = 0; i < N; ++i)
+        for (float lane : lanes[i]) sums[c * N + i] += lane;
+    });
+    for (int i = 0; i < N; ++i) {
+      double total = 0;
+      for (int64_t c = 0; c < chunks_; ++c) total += sums[c * N + i];
+      out[i] = float(total / size_);
+    }
+  }
+
+  const float *p_, *m_, *v_;
+  int64_t size_, chunk_, chunks_;
+};
+
+ffi::Error TensorStatistics(ffi::ThreadPool pool, Buffer p, Buffer m, Buffer v, Result out) {
+  int64_t batch = int64_t(out->element_count()) / Statistics::kCount, size = int64_t(p.element_count()) / batch;
+  Each(&pool, batch, size, [&](int64_t b, const Executor& each) {
+    Statistics(p.typed_data() + b * size, m.typed_data() + 3 * b * size, v.typed_data() + b * size, size)
+        .Run(each, out->typed_data() + b * Statistics::kCount);
+  });
   return ffi::Error::Success();
 }
 
@@ -660,3 +723,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(mulo_tensor_update, TensorUpdate,
                                   .Attr<int64_t>("last_two").Attr<int64_t>("zero_non_finite")
                                   .Attr<float>("moment_eps").Attr<float>("vector_eps")
                                   .Attr<float>("normalizer_eps").Attr<float>("clip").Attr<float>("exp_mult"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(mulo_tensor_statistics, TensorStatistics,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Buffer>().Arg<Buffer>().Arg<Buffer>()
+                                  .Ret<Buffer>());
