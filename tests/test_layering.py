@@ -11,7 +11,7 @@ import mulo
 
 LAYERS = [
     ["version", "errors", "types"],
-    ["trees"],
+    ["trees", "cache"],
     ["randomness"],
     ["config"],
     ["parametrization"],

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from mulo.cache import keep_compiled_programs
 from mulo.config import Config, to_dict
 from mulo.jobs import run_directory
 from mulo.jobs.coordinate_check import coordinate_check
@@ -16,6 +17,7 @@ from mulo.reporting.wandb_mirror import WandbMirror
 def run(config: Config) -> int:
     """Runs the job of `config.mode` and returns the exit code."""
     console = Console()
+    keep_compiled_programs()
     if config.mode == "verify":
         return verify(config, console)
     # A damaged checkpoint is found before anything is made on disk.

@@ -58,7 +58,7 @@ def _resume(trainer: Trainer, folder: Path) -> TrainerState:
     meta = checkpoint.read_meta(folder)
     rest = state._replace(theta=None)
     items = checkpoint.restore(meta, {"theta": state.theta, "state": _as_dict(rest)})
-    return TrainerState(**items["state"] | {"theta": items["theta"]})
+    return trainer.place(TrainerState(**items["state"] | {"theta": items["theta"]}))
 
 
 def _as_dict(state: TrainerState) -> dict:
@@ -89,7 +89,6 @@ def _train(
             if np.isfinite(state.best_loss):
                 writer.save_best(int(state.best_step), state.best_theta)
 
-        trainer.compile()
         return run(trainer, state, bar.update, record, save, stop.requested)
 
 

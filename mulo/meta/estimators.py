@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
 from mulo import randomness
 from mulo.config import RecipeConfig
-from mulo.meta.particles import Particles, both, initial, perturbations, renew, sides
+from mulo.meta.devices import SPLIT, WHOLE, gathered, particle_mesh, replicate, split
+from mulo.meta.particles import Particles, both, initial, perturbations, renewed, restarted, sides
 from mulo.meta.unroll import Training, clip_losses, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
@@ -49,27 +52,35 @@ class Estimator:
         task: the optimizee with its data.
         optimizer: the learned optimizer under meta-training.
         recipe: estimator, truncation, σ, pairs and lengths.
+        mesh: the devices that particles are shared out among; None: all that the pairs divide into.
     """
 
-    def __init__(self, task: Task, optimizer: LearnedOptimizer, recipe: RecipeConfig) -> None:
+    def __init__(self, task: Task, optimizer: LearnedOptimizer, recipe: RecipeConfig, mesh: Mesh | None = None) -> None:
         self.task, self.optimizer, self.recipe = task, optimizer, recipe
-        self.start = jax.jit(jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0)))
-        self.advance: Any = jax.jit(self._advance, donate_argnums=1)
-        self._renew: Any = jax.jit(partial(renew, task, optimizer, recipe), donate_argnums=1)
+        self.mesh = mesh or particle_mesh(recipe.pairs)
+        self._data = replicate(self.mesh, task.data)
+        one = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
+        self.start = jax.jit(self._sharded(one, WHOLE, WHOLE, SPLIT))
+        advance = self._sharded(self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
+        self._compiled: Any = jax.jit(advance, donate_argnums=1)
+        restart = self._sharded(partial(restarted, task, optimizer), WHOLE, SPLIT, SPLIT)
+        self._renewal: Any = jax.jit(partial(renewed, recipe))
+        self._restart: Any = jax.jit(restart, donate_argnums=1)
+
+    def _sharded(self, f: Any, *specs: Any) -> Any:
+        return jax.shard_map(f, mesh=self.mesh, in_specs=specs, out_specs=SPLIT, check_vma=False)
 
     def initial(self, theta: Theta) -> Particles:
         """Particles before the first outer step."""
-        return initial(self.task, self.optimizer, theta, self.recipe.pairs)
+        return initial(self.task, self.optimizer, theta, self.recipe.pairs, self.mesh)
 
-    def compile(self, theta: Theta) -> None:
-        """Compiles this task's own programs ahead of their first call, so that several tasks can do it at once."""
-        key = randomness.root(0)
-        renewed = self._renew.lower(theta, jax.eval_shape(self.initial, theta), 0, key)
-        particles = renewed.out_info
-        perturbed = jax.eval_shape(self._perturb, theta, particles.xi, key)
-        lengths = jax.eval_shape(both, particles.length)
-        advance = self.advance.lower(perturbed.thetas, particles.training, lengths, self.task.data, perturbed.keys, 0)
-        self._renew, self.advance = renewed.compile(), advance.compile()
+    def advance(
+        self, thetas: Theta, training: Training, lengths: Array, keys: Array, index: int
+    ) -> tuple[Training, Losses]:
+        """One truncation, the `index`-th under these keys, of trainings that each have their own θ, length and key."""
+        # Laid out the same at every call: another layout would be compiled anew.
+        thetas, lengths, keys = split(self.mesh, (thetas, lengths, keys))
+        return self._compiled(thetas, training, lengths, self._data, keys, np.int32(index))
 
     def estimate(self, theta: Theta, particles: Particles, step: int, key: Array) -> tuple[Particles, Estimate]:
         """Advances all particles by a truncation (full ES: by a whole unroll) and estimates the gradient.
@@ -85,11 +96,17 @@ class Estimator:
         truncations = int(particles.length[0]) // self.recipe.truncation if self.recipe.estimator == "es" else 1
         lengths, training, losses = both(particles.length), particles.training, []
         for i in range(truncations):
-            training, summed = self.advance(thetas, training, lengths, self.task.data, keys, i)
+            training, summed = self.advance(thetas, training, lengths, keys, i)
             losses.append(summed)
         age = particles.age + self.recipe.truncation * truncations
         total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *losses)
-        return Particles(training, xi, age, particles.length), _weigh(xi, total, sigma=self.recipe.sigma)
+        return Particles(training, xi, age, particles.length), _weigh(
+            xi, gathered(self.mesh, total), sigma=self.recipe.sigma
+        )
+
+    def _renew(self, theta: Theta, old: Particles, step: int, key: Array) -> Particles:
+        renewal, *rest = self._renewal(old.xi, old.age, old.length, np.int32(step), key)
+        return Particles(self._restart(replicate(self.mesh, theta), old.training, split(self.mesh, renewal)), *rest)
 
     def _perturb(self, theta: Theta, xi: Theta, key: Array) -> "_Perturbed":
         recipe = self.recipe
@@ -98,7 +115,7 @@ class Estimator:
     def _advance(
         self, thetas: Theta, training: Training, lengths: Array, data: Any, keys: Array, index: Array
     ) -> tuple[Training, Losses]:
-        """One truncation, the `index`-th under these keys, of trainings that each have their own θ, length and key."""
+        """The part of `advance` on one device."""
 
         def one(theta: Theta, training: Training, length: Array, key: Array) -> tuple[Training, Losses]:
             steps = jax.random.split(randomness.branch(key, index), self.recipe.truncation)
@@ -133,8 +150,8 @@ def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, accu
 
 @partial(jax.jit, static_argnames="sigma")
 def _weigh(xi: Theta, total: Losses, sigma: float) -> Estimate:
-    mean = (total.clipped / total.steps).reshape(2, -1)
-    weights = (mean[0] - mean[1]) / (2 * sigma**2)
+    mean = (total.clipped / total.steps).reshape(-1, 2)
+    weights = (mean[:, 0] - mean[:, 1]) / (2 * sigma**2)
     steps = total.steps.sum()
     return Estimate(_ordered_mean(xi, weights), mean.mean(), total.above.sum() / steps, total.non_finite.sum() / steps)
 

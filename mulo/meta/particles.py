@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from mulo import randomness, trees
 from mulo.config import RecipeConfig
+from mulo.meta.devices import split
 from mulo.meta.unroll import Training, start
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
 
 class Particles(NamedTuple):
-    """State of all particles of one task; leading axis [pairs], in `training` [2·pairs] (all +, then all −)."""
+    """State of all particles of one task; leading axis [pairs], in `training` [2·pairs] (+ and − of each pair)."""
 
     training: Training
     xi: Theta
@@ -28,14 +30,19 @@ class Particles(NamedTuple):
     """[pairs] inner steps at which it ends."""
 
 
-def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int) -> Particles:
+def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int, mesh: Mesh) -> Particles:
     """Particles at their end, so that the first truncation starts them all."""
     one = jax.eval_shape(lambda: start(task, optimizer, theta, 1, randomness.root(0)))
     training = jax.tree.map(lambda x: np.zeros((2 * pairs, *x.shape), x.dtype), one)
     xi = jax.tree.map(lambda x: np.zeros((pairs, *x.shape), x.dtype), theta)
-    zeros = jnp.zeros(pairs, jnp.int32)
-    training, xi = jax.device_put((training, xi))
-    return Particles(training, xi, zeros, jnp.copy(zeros))
+    zeros: Any = np.zeros(pairs, np.int32)
+    return place(Particles(training, xi, zeros, zeros.copy()), mesh)
+
+
+def place(particles: Particles, mesh: Mesh) -> Particles:
+    """Lays particles out over the devices: trainings are shared out, the rest stays on one."""
+    training, *rest = particles
+    return Particles(split(mesh, training), *jax.device_put(rest, mesh.local_devices[0]))
 
 
 def draw_lengths(recipe: RecipeConfig, key: Array, count: int) -> Array:
@@ -57,35 +64,37 @@ def draw_offsets(recipe: RecipeConfig, key: Array, lengths: Array) -> Array:
     return jnp.minimum(aligned, lengths - recipe.truncation)
 
 
-def renew(
-    task: Task,
-    optimizer: LearnedOptimizer,
-    recipe: RecipeConfig,
-    theta: Theta,
-    particles: Particles,
-    step: Array,
-    key: Array,
-) -> Particles:
-    """Starts the particles that have reached their end anew, with ξ = 0, a new length and new parameters."""
-    pairs = len(particles.age)
-    ended = particles.age >= particles.length
+class Renewal(NamedTuple):
+    """Which particles have reached their end, and how they start anew; leading axis [pairs]."""
+
+    ended: Array
+    length: Array
+    key: Array
+
+
+def renewed(
+    recipe: RecipeConfig, xi: Theta, age: Array, length: Array, step: Array, key: Array
+) -> tuple[Renewal, Theta, Array, Array]:
+    """Draws this outer step's new starts; ξ = 0, a first age and a new length for the particles at their end."""
+    pairs, ended = len(age), age >= length
     lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.estimator == "es" else pairs)
     lengths = jnp.broadcast_to(lengths, (pairs,))
     offsets = draw_offsets(recipe, randomness.branch(key, "offset"), lengths)
     ages = jnp.where((step == 0) & (recipe.estimator != "es"), offsets, 0)
-    keys = randomness.each(randomness.branch(key, "init"), pairs)
-    fresh = jax.vmap(lambda length, k: start(task, optimizer, theta, length, k))(lengths, keys)
-    return Particles(
-        trees.where(both(ended), both(fresh), particles.training),
-        trees.where(ended, jax.tree.map(jnp.zeros_like, particles.xi), particles.xi),
-        jnp.where(ended, ages, particles.age),
-        jnp.where(ended, lengths, particles.length),
-    )
+    renewal = Renewal(ended, lengths, randomness.each(randomness.branch(key, "init"), pairs))
+    xi = trees.where(ended, jax.tree.map(jnp.zeros_like, xi), xi)
+    return renewal, xi, jnp.where(ended, ages, age), jnp.where(ended, lengths, length)
+
+
+def restarted(task: Task, optimizer: LearnedOptimizer, theta: Theta, training: Training, renewal: Renewal) -> Training:
+    """New parameters and optimizer states for those that start anew, the same on both sides of a pair."""
+    fresh = jax.vmap(lambda length, key: start(task, optimizer, theta, length, key))(renewal.length, renewal.key)
+    return trees.where(both(renewal.ended), both(fresh), training)
 
 
 def both(tree: Any) -> Any:
     """[pairs, …] → [2·pairs, …], the same for both sides."""
-    return jax.tree.map(lambda x: jnp.concatenate([x, x]), tree)
+    return jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), tree)
 
 
 def perturbations(theta: Theta, sigma: float, key: Array, pairs: int) -> Theta:
@@ -98,5 +107,5 @@ def perturbations(theta: Theta, sigma: float, key: Array, pairs: int) -> Theta:
 
 
 def sides(theta: Theta, epsilon: Theta) -> Theta:
-    """[2·pairs, …]: θ + ε, then θ − ε."""
-    return jax.tree.map(lambda x, e: jnp.concatenate([x + e, x - e]), theta, epsilon)
+    """[2·pairs, …]: θ + ε and θ − ε of each pair."""
+    return jax.tree.map(lambda x, e: jnp.stack([x + e, x - e], 1).reshape(-1, *jnp.shape(x)), theta, epsilon)

@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from mulo import randomness
 from mulo.config import RecipeConfig
+from mulo.meta.devices import gathered, particle_mesh, replicate, split
 from mulo.meta.estimators import Estimate, Estimator
 from mulo.meta.outer import outer_optimizer, schedule
-from mulo.meta.particles import Particles, to_truncations
+from mulo.meta.particles import Particles, place, to_truncations
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
 Metrics = dict[str, float]
@@ -44,21 +46,26 @@ class Trainer:
         optimizer: the learned optimizer.
         recipe: how.
         seed: root of all randomness.
+        mesh: the devices that particles are shared out among; None: all that the pairs divide into.
     """
 
-    def __init__(self, tasks: Sequence[Task], optimizer: LearnedOptimizer, recipe: RecipeConfig, seed: int) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        optimizer: LearnedOptimizer,
+        recipe: RecipeConfig,
+        seed: int,
+        mesh: Mesh | None = None,
+    ) -> None:
         self.tasks, self.optimizer, self.recipe = tuple(tasks), optimizer, recipe
-        self.estimators = [Estimator(task, optimizer, recipe) for task in tasks]
+        self.mesh = mesh or particle_mesh(recipe.pairs)
+        self.estimators = [Estimator(task, optimizer, recipe, self.mesh) for task in tasks]
         self.key = randomness.root(seed)
         self._outer = outer_optimizer(recipe.outer)
         self._rate = schedule(recipe.outer)
         self._move = jax.jit(self._outer_update)
-
-    def compile(self) -> None:
-        """Compiles the programs of all tasks, several at a time; the first outer step would do it one by one."""
-        theta = self.initial_theta()
-        with ThreadPoolExecutor(len(self.estimators)) as pool:
-            list(pool.map(lambda estimator: estimator.compile(theta), self.estimators))
+        # Tasks compile side by side in their first step; afterwards their programs only queue up.
+        self._pool = ThreadPoolExecutor(len(self.tasks))
 
     def initial_theta(self) -> Theta:
         """θ before meta-training."""
@@ -68,31 +75,40 @@ class Trainer:
         """The state before the first outer step."""
         theta = self.initial_theta()
         particles = tuple(estimator.initial(theta) for estimator in self.estimators)
-        return TrainerState(
-            theta, self._outer.init(theta), particles, jnp.int32(0), theta, jnp.float32(jnp.inf), jnp.int32(0)
-        )
+        outer = jax.jit(self._outer.init)(theta)
+        start: Any = np.int32(0)
+        never: Any = np.float32(np.inf)
+        return self.place(TrainerState(theta, outer, particles, start, theta, never, start))
+
+    def place(self, state: TrainerState) -> TrainerState:
+        """Lays a state out over the devices."""
+        particles = tuple(place(part, self.mesh) for part in state.particles)
+        rest = jax.device_put(state._replace(particles=()), self.mesh.local_devices[0])
+        return rest._replace(particles=particles)
 
     def step(self, state: TrainerState) -> tuple[TrainerState, Metrics]:
         """One outer step; `state.particles` are donated."""
         step = int(state.step)
         key = randomness.branch(self.key, "meta", step)
-        pairs = [
-            estimator.estimate(state.theta, particles, step, randomness.branch(key, estimator.task.name))
-            for estimator, particles in zip(self.estimators, state.particles, strict=True)
-        ]
+
+        def estimate(estimator: Estimator, particles: Particles) -> tuple[Particles, Estimate]:
+            return estimator.estimate(state.theta, particles, step, randomness.branch(key, estimator.task.name))
+
+        pairs = list(self._pool.map(estimate, self.estimators, state.particles))
         estimates = tuple(estimate for _, estimate in pairs)
-        theta, outer, norms = self._move(state.theta, state.outer, estimates)
+        theta, outer, norms = self._move(state.theta, state.outer, estimates, step)
         particles = tuple(advanced for advanced, _ in pairs)
         state = state._replace(theta=theta, outer=outer, particles=particles, step=state.step + 1)
         return state, self._metrics(step, estimates, norms)
 
     def _outer_update(
-        self, theta: Theta, outer: Any, estimates: tuple[Estimate, ...]
+        self, theta: Theta, outer: Any, estimates: tuple[Estimate, ...], step: Array
     ) -> tuple[Theta, Any, dict[str, Array]]:
         gradients = [estimate.gradient for estimate in estimates]
         mean = jax.tree.map(lambda *g: sum(g[1:], g[0]) / len(g), *gradients)
         updates, outer = self._outer.update(mean, outer, theta)
         norms = {"gradient_norm": optax.tree.norm(mean), "update_norm": optax.tree.norm(updates)}
+        norms["learning_rate"] = jnp.asarray(self._rate(step))
         return optax.apply_updates(theta, updates), outer, norms
 
     def _metrics(self, step: int, estimates: tuple[Estimate, ...], norms: dict[str, Array]) -> Metrics:
@@ -105,7 +121,6 @@ class Trainer:
             "clipped_share": float(np.mean([float(e.clipped) for e in estimates])),
             "non_finite_share": float(np.mean([float(e.non_finite) for e in estimates])),
             **{name: float(norm) for name, norm in norms.items()},
-            "learning_rate": float(self._rate(step)),
         }
 
     def validate(self, theta: Theta) -> Metrics:
@@ -122,13 +137,14 @@ class Trainer:
         key = randomness.branch(self.key, "validation", task.name)
         length = int(to_truncations(jnp.float32(recipe.max_length), recipe.truncation))
         seeds = randomness.each(randomness.branch(key, "init"), count)
-        training = estimator.start(theta, length, seeds)
-        thetas = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *jnp.shape(x))), theta)
-        keys, lengths = randomness.each(randomness.branch(key, "data"), count), jnp.full(count, length)
-        total = 0.0
+        training = estimator.start(replicate(self.mesh, theta), np.int32(length), split(self.mesh, seeds))
+        thetas = jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), theta)
+        keys = randomness.each(randomness.branch(key, "data"), count)
+        lengths = jnp.full(count, length, jnp.int32)
+        total: Any = 0.0
         for i in range(length // recipe.truncation):
-            training, losses = estimator.advance(thetas, training, lengths, task.data, keys, i)
-            total += losses.clipped.mean()
+            training, losses = estimator.advance(thetas, training, lengths, keys, i)
+            total += gathered(self.mesh, losses.clipped).mean()
         return float(total) / length
 
     def keep_best(self, state: TrainerState, validation_loss: float) -> TrainerState:

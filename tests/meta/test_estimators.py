@@ -97,7 +97,7 @@ def test_smoothing_bias_is_far_below_the_standard_error(independent):
 
 def test_sides_share_initialization_and_minibatches():
     particles, estimate = history(estimator(optimizer=MomentumOptimizer(deaf=True)), 1)[0]
-    weights = particles.training.params["w"].reshape(2, 4, 2)
+    weights = particles.training.params["w"].reshape(4, 2, 2)
     assert not flat(estimate.gradient).any()
-    np.testing.assert_array_equal(weights[0], weights[1])
-    assert len(np.unique(weights[0])) == 8, "pairs differ from each other"
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 1])
+    assert len(np.unique(weights[:, 0])) == 8, "pairs differ from each other"

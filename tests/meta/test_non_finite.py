@@ -58,7 +58,7 @@ ESTIMATOR = Estimator(
 
 
 def first_truncation(fall, both=False):
-    ESTIMATOR.task.data = jnp.float32(fall), jnp.bool(both)
+    ESTIMATOR._data = jnp.float32(fall), jnp.bool(both)
     return history(ESTIMATOR, 1, {"drift": jnp.float32(0)})[0]
 
 

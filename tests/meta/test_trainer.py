@@ -123,13 +123,6 @@ def test_continued_from_a_copy_it_gives_the_same_bits(done):
     assert stopped.rows + continued.rows == whole_run().rows
 
 
-def test_compiled_ahead_it_gives_the_same_bits():
-    compiled = made()
-    compiled.compile()
-    stopped = recorded(compiled, stop_after=4)
-    assert_same_bits(recorded(compiled, stopped.saves[-1]).state, whole_run().state)
-
-
 def test_rows():
     rows = whole_run().rows
     assert [row["outer_step"] for row in rows] == list(range(STEPS + 1))
@@ -196,5 +189,5 @@ def test_old_particles_are_donated():
         pytest.skip(f"{jax.default_backend()} does not donate")
     state, _ = trainer().step(trainer().initial())
     trainer().step(state)
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.particles))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves([p.training for p in state.particles]))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state.theta))

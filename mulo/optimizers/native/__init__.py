@@ -17,6 +17,7 @@ from pathlib import Path
 
 import jax
 
+from mulo import cache
 from mulo.errors import KernelError
 
 UPDATE, STATISTICS = "mulo_tensor_update", "mulo_tensor_statistics"
@@ -62,7 +63,7 @@ def _library() -> Path:
     include = jax.ffi.include_dir()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
     identity = [_SOURCE.read_text(), version, " ".join(_FLAGS), _processor(), jax.lib.__version__]
-    path = _cache_folder() / f"kernel-{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:16]}.so"
+    path = cache.folder() / f"kernel-{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:16]}.so"
     if not path.exists():
         _compile([compiler, *_FLAGS, "-shared", "-fPIC", f"-I{include}", str(_SOURCE)], path)
     return path
@@ -83,15 +84,6 @@ def _compile(command: list[str], path: Path) -> None:
         if done.returncode != 0:
             raise KernelError(f"{command[0]} cannot compile it: {done.stderr.strip()[-300:]}")
         built.replace(path)
-
-
-def _cache_folder() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    try:
-        (base / "mulo").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise KernelError(f"{base / 'mulo'} cannot be made ({error}); set XDG_CACHE_HOME to a folder.") from error
-    return base / "mulo"
 
 
 def _processor() -> str:

@@ -1,0 +1,32 @@
+"""What mulo keeps because it takes time to make again: compiled programs and the native kernel."""
+
+import os
+from pathlib import Path
+
+
+def folder() -> Path:
+    """`$XDG_CACHE_HOME/mulo`, or `~/.cache/mulo`; made if it is missing. OSError where it cannot be."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mulo"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def keep_compiled_programs() -> None:
+    """Turns on JAX's persistent compilation cache, in one folder per version of jaxlib.
+
+    What the user has set up (`JAX_COMPILATION_CACHE_DIR`) stays as it is; where no folder can be made, nothing is kept.
+    """
+    import jax
+    import jaxlib
+
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        path = folder() / f"compiled-jaxlib-{jaxlib.__version__}"
+        path.mkdir(exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    jax.config.update("jax_compilation_cache_max_size", 2**30)
