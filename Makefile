@@ -48,7 +48,8 @@ format: setup  ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## Time the compiled steps: learned optimizers, µP beside SP, Adam beside them
+bench: setup  ## Time the update kernel beside the straightforward form, and training steps beside Adam's
+	$(BIN)/python -m benchmarks.update
 	$(BIN)/python -m benchmarks.step_cost
 
 lock:  ## Pin the newest packages into requirements.lock (needs uv)
