@@ -6,6 +6,7 @@ directory keeps the last two training checkpoints under `checkpoints/last/<outer
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,12 +137,24 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             items = reader.restore(meta.path.absolute(), args=args)
     except Exception as error:  # Orbax raises many kinds for damaged files
+        _silence_late_reads()
         raise CheckpointError(_damaged(meta.path, error)) from error
     for name in wanted:
         if trees.digest(items[name]) != meta.digests.get(name):
             raise CheckpointError(_damaged(meta.path, f"the arrays of {name} are not those that were written"))
     # Arrays as Orbax returns them may silently refuse donation; a compiled identity gives fresh ones.
     return {name: jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))(items[name]) for name in wanted}
+
+
+def _silence_late_reads() -> None:
+    """Reads that Orbax leaves under way when one fails end on its closed event loop and would print a traceback each."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not (kind is RuntimeError and "Event loop is closed" in str(error)):
+            before(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 class CheckpointWriter:
