@@ -5,6 +5,7 @@ directory keeps the last two training checkpoints under `checkpoints/last/<outer
 `checkpoints/best/<outer step>`. Nothing in a checkpoint is executed: settings are parsed like those of a command line.
 """
 
+import hashlib
 import json
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mulo.config import LearnedOptimizerConfig, parse_group
 from mulo.errors import CheckpointError
+from mulo.evaluation.results import replacing
 from mulo.version import __version__
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _KEEP_LAST = 2
+_CHECKSUMS = "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,26 @@ def read_meta(path: str | Path) -> Meta:
             advice = f"mulo {raw['mulo_version']} wrote it; this is mulo {__version__}: upgrade."
             raise CheckpointError(f"{folder} has checkpoint format {raw['format']}, and {FORMAT} is known. {advice}")
         optimizer = parse_group("optimizer", raw["optimizer"])
+        _check_files(folder)
         return Meta(folder, optimizer, raw["step"], raw["config"], raw["digests"], raw["mulo_version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(_damaged(folder, error)) from error
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of θ: damage can be told from them without loading JAX."""
+    files = sorted(path for path in (folder / "theta").rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _check_files(folder: Path) -> None:
+    path = folder / _CHECKSUMS
+    if not path.exists():  # a save cut off before its last file; the arrays' own digests still hold
+        return
+    found = _checksums(folder)
+    for name, checksum in json.loads(path.read_text()).items():
+        if found.get(name) != checksum:
+            raise ValueError(f"{name} is {'not what was written' if name in found else 'missing'}")
 
 
 def _damaged(folder: Path, reason: object) -> str:
@@ -147,7 +167,7 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _silence_late_reads() -> None:
-    """Reads that Orbax leaves under way when one fails end on its closed event loop and would print a traceback each."""
+    """Reads that Orbax leaves under way when one fails end on a closed event loop, and would print tracebacks."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -201,6 +221,13 @@ class CheckpointWriter:
             step, args=ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items))), force=True
         )
         manager.wait_until_finished()
+        folder = self._folder(manager) / str(step)
+        with replacing(folder / _CHECKSUMS) as partial:
+            partial.write_text(json.dumps(_checksums(folder), indent=1))
+
+    @staticmethod
+    def _folder(manager: Any) -> Path:
+        return Path(manager.directory)
 
     def _meta(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
         from mulo import trees
