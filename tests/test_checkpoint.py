@@ -109,3 +109,23 @@ def test_a_digest_sees_values_shapes_dtypes_and_names():
         {"a": np.full((2, 3), 1e-45, np.float32)},
     ]
     assert len({trees.digest(other) for other in [tree, *others]}) == 5
+
+
+def theta_file(folder):
+    return next(path for path in sorted((folder / "theta").rglob("*")) if path.is_file() and path.stat().st_size > 50)
+
+
+def test_damage_is_told_from_the_files_alone(run):
+    damaged = theta_file(find(run))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=rf"{damaged.name} is not what was written"):
+        read_meta(run)
+    damaged.unlink()
+    with pytest.raises(CheckpointError, match=rf"{damaged.name} is missing"):
+        read_meta(run)
+
+
+def test_a_checkpoint_without_checksums_is_read_all_the_same(run, theta):
+    (find(run) / "checksums.json").unlink()
+    loaded = load(run)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), loaded.theta, theta))

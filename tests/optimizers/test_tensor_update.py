@@ -191,7 +191,7 @@ def test_the_form_can_be_chosen(tmp_path):
 
 
 def test_without_a_compiler_updates_run_in_jax_and_say_so(monkeypatch):
-    native.available.cache_clear()
+    native._decided.cache_clear()
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     try:
@@ -202,7 +202,7 @@ def test_without_a_compiler_updates_run_in_jax_and_say_so(monkeypatch):
         with pytest.warns(UserWarning, match=r"without their native kernel.*no C\+\+ compiler was found"):
             assert not native.available()
     finally:
-        native.available.cache_clear()
+        native._decided.cache_clear()
 
 
 def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
@@ -25,15 +26,22 @@ _SOURCE = Path(__file__).parent / "tensor_update.cc"
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 _COMPILERS = ("c++", "g++", "clang++")
 _CHOICES = ("auto", "native", "jax")
+_LOCK = threading.Lock()
 
 
-@functools.cache
 def available() -> bool:
     """Whether updates on CPUs go through the native kernel; the first call compiles it (seconds) or loads it.
 
     Raises:
         KernelError: `MULO_KERNEL` is not one of auto, native, jax; or it is native, and the kernel cannot be built.
     """
+    # Programs may be traced side by side: one thread builds the kernel, the others wait for it.
+    with _LOCK:
+        return _decided()
+
+
+@functools.cache
+def _decided() -> bool:
     chosen = os.environ.get("MULO_KERNEL", "auto")
     if chosen not in _CHOICES:
         raise KernelError(f"MULO_KERNEL={chosen} is not known: give one of {', '.join(_CHOICES)}.")
