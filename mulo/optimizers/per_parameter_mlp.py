@@ -24,7 +24,9 @@ from mulo.types import Array
 FUSED_HIDDEN = 8
 """Up to this hidden size the layers are written as scalar arithmetic, which XLA fuses into one loop."""
 TILE = 16_384
-"""Entries of a tile of larger MLPs."""
+"""Entries of a tile of larger MLPs on CPUs, where it is to stay in cache."""
+ACCELERATOR_TILE = 2**22
+"""Elsewhere, where it only bounds memory: half a gigabyte at hidden size 32. Not measured yet."""
 
 
 class MLP(NamedTuple):
@@ -92,7 +94,7 @@ def apply(
     if math.prod(shape) == 0:
         return jnp.zeros(shape)
     first = _first_layer(mlp, measured, shape, normalizer, constants)
-    layers, size = (_fused, math.prod(shape)) if mlp.b0.shape[0] <= FUSED_HIDDEN else (_matrix, TILE)
+    layers, size = (_fused, math.prod(shape)) if mlp.b0.shape[0] <= FUSED_HIDDEN else (_matrix, _tile_size())
 
     def entries(part: tuple[Any, list[Array], dict[int, Array]]) -> Array:
         given, base, scales = part
@@ -104,6 +106,10 @@ def apply(
     # Without the barrier XLA would keep features of the whole tensor from their normalisers' computation until here.
     inputs = jax.lax.optimization_barrier(inputs)
     return over_tiles(entries, (inputs, first.base, first.scales), shape, size)
+
+
+def _tile_size() -> int:
+    return TILE if jax.default_backend() == "cpu" else ACCELERATOR_TILE
 
 
 def _first_layer(
