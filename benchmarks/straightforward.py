@@ -20,7 +20,6 @@ def apply(
     inputs: Any,
     output: Callable[..., Array],
     normalizer: Normalizer,
-    constants: Array | None = None,
 ) -> Array:
     """The same function as `mulo.optimizers.per_parameter_mlp.apply`."""
     found = features(inputs)
@@ -30,8 +29,6 @@ def apply(
     axes = tuple(range(len(shape))) if normalizer.axes is None else normalizer.axes
     axes = tuple(axis % len(shape) for axis in axes)
     table *= jax.lax.rsqrt(normalizer.eps + jnp.mean(jnp.square(table), axis=axes, keepdims=True))
-    if constants is not None:
-        table = jnp.concatenate([table, jnp.broadcast_to(constants, (*shape, len(constants)))], axis=-1)
     hidden = jax.nn.relu(table @ mlp.w0 + mlp.b0)
     hidden = jax.nn.relu(hidden @ mlp.w1 + mlp.b1)
     return output(*jnp.moveaxis(hidden @ mlp.w2 + mlp.b2, -1, 0))

@@ -1,7 +1,8 @@
 """Where particles live: a mesh of devices along one axis, each holding whole pairs.
 
 Trainings are shared out among the devices. Everything else (θ, ξ, ages, losses once they are gathered) is kept on one
-device of each process, where the same programs run whatever the mesh: the number of devices enters no result.
+device of each process, where the same programs run whatever the mesh: the number of devices
+enters results only through how XLA compiles a batch of another size.
 """
 
 from typing import Any

@@ -4,16 +4,14 @@
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 
 from mulo.config import AdamConfig
-from mulo.optimizers.scaling import by_path, cast_like, float32, required
+from mulo.optimizers.scaling import under_multipliers
 from mulo.optimizers.schedule import learning_rate
-from mulo.types import Array, Multipliers, Params, Theta
+from mulo.types import Array, Multipliers, Theta
 
 
 @dataclass(frozen=True)
@@ -37,18 +35,4 @@ class Adam:
             optax.add_decayed_weights(theta["weight_decay"]),
             optax.scale_by_learning_rate(learning_rate(self.config, theta["learning_rate"], num_steps)),
         )
-
-        def init_fn(params: Params) -> optax.OptState:
-            by_path(multipliers, params)
-            return chain.init(float32(params))
-
-        def update_fn(
-            updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
-        ) -> tuple[Any, optax.OptState]:
-            del extra
-            params = required(params, "params", self.config.name)
-            moved, state = chain.update(float32(updates), state, float32(params))
-            scaled = jax.tree.map(lambda c, u: c * u, by_path(multipliers, updates), moved)
-            return cast_like(scaled, updates), state
-
-        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+        return under_multipliers(chain, multipliers, self.config.name)

@@ -20,7 +20,7 @@ from mulo import trees
 from mulo.config import Celo2Config
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update, velo
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
-from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
+from mulo.optimizers.scaling import under_multipliers, unzip
 from mulo.optimizers.schedule import learning_rate
 from mulo.optimizers.tensor_update import Rule
 from mulo.types import Array, Multipliers, Params, Theta
@@ -62,24 +62,10 @@ class Celo2:
             optax.multi_transform({"matrix": optax.chain(self._directions(theta), decay), "vector": adam}, _kinds),
             optax.scale_by_learning_rate(learning_rate(self.config, self.config.step_mult, num_steps)),
         )
+        return under_multipliers(chain, multipliers, self.config.name, self._factor)
 
-        def init_fn(params: Params) -> optax.OptState:
-            by_path(multipliers, params)
-            return chain.init(float32(params))
-
-        def update_fn(
-            updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
-        ) -> tuple[Any, optax.OptState]:
-            del extra
-            params = required(params, "params", self.config.name)
-            moved, state = chain.update(float32(updates), state, float32(params))
-            scaled = jax.tree.map(lambda c, u: self._multiplier(c, u.ndim) * u, by_path(multipliers, updates), moved)
-            return cast_like(scaled, updates), state
-
-        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-    def _multiplier(self, c: float, rank: int) -> float:
-        return c**0.5 if self.config.orthogonalize and rank >= 2 else c
+    def _factor(self, c: float, update: Array) -> float:
+        return c**0.5 if self.config.orthogonalize and update.ndim >= 2 else c
 
     def _directions(self, theta: Theta) -> optax.GradientTransformation:
         """The learned direction of every tensor, of RMS 1."""

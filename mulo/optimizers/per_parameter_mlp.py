@@ -1,9 +1,9 @@
 """The small MLP that a learned optimizer applies to every parameter: the hot path of all architectures.
 
-A feature is an array [K, *shape] whose dimensions may be 1 where it does not vary (rows, columns), or a constant [K]
-that is the same for the whole tensor (time). Three things are exploited, all of them exact:
+A feature is an array [K, *shape] whose dimensions may be 1 where it does not vary (rows, columns). Three things are
+exploited, all of them exact:
 
-- constants, rows and columns enter the first layer at their own size, once, and are broadcast afterwards;
+- rows and columns enter the first layer at their own size, once, and are broadcast afterwards;
 - normalisers that are scalars are folded into the first layer's weights;
 - no array of features exists for a whole tensor: a small MLP becomes scalar arithmetic that XLA fuses into one loop
   over the tensor's entries, a larger one walks over tiles that stay in cache.
@@ -73,18 +73,16 @@ def apply(
     inputs: Any,
     output: Callable[..., Array],
     normalizer: Normalizer,
-    constants: Array | None = None,
 ) -> Array:
     """Applies the MLP to every entry of a tensor.
 
     Args:
-        mlp: weights; the rows of `w0` follow the features, then `constants`.
+        mlp: weights; the rows of `w0` follow the features.
         features: from inputs to features, each [K, *shape] or [K, *shape with some dimensions 1]; elementwise along
             the tensor's dimensions, so that it can be asked for a part of the tensor.
         inputs: pytree of arrays [K, *shape] or [K, *shape with some dimensions 1].
         output: elementwise, from the MLP's outputs to the result.
         normalizer: what the features are divided by.
-        constants: [K], the same for every entry, not normalised.
 
     Returns:
         [*shape].
@@ -93,7 +91,7 @@ def apply(
     shape = jnp.broadcast_shapes(*(feature.shape[1:] for feature in measured))
     if math.prod(shape) == 0:
         return jnp.zeros(shape)
-    first = _first_layer(mlp, measured, shape, normalizer, constants)
+    first = _first_layer(mlp, measured, shape, normalizer)
     layers, size = (_fused, math.prod(shape)) if mlp.b0.shape[0] <= FUSED_HIDDEN else (_matrix, _tile_size())
 
     def entries(part: tuple[Any, list[Array], dict[int, Array]]) -> Array:
@@ -112,15 +110,12 @@ def _tile_size() -> int:
     return TILE if jax.default_backend() == "cpu" else ACCELERATOR_TILE
 
 
-def _first_layer(
-    mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], normalizer: Normalizer, constants: Array | None
-) -> _FirstLayer:
+def _first_layer(mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], normalizer: Normalizer) -> _FirstLayer:
     ends = np.cumsum([len(feature) for feature in features])
-    bias = mlp.b0 if constants is None else mlp.b0 + constants @ mlp.w0[ends[-1] :]
     weights: list[Array] = []
     scales: dict[int, Array] = {}
     small: dict[tuple[int, ...], list[tuple[Array, Array]]] = {}
-    for i, (feature, rows) in enumerate(zip(features, jnp.split(mlp.w0, ends)[:-1], strict=True)):
+    for i, (feature, rows) in enumerate(zip(features, jnp.split(mlp.w0, ends[:-1]), strict=True)):
         scale = _normalizers(feature, normalizer)
         scalar = scale.size == len(scale)
         folded = rows * scale.reshape(-1, 1) if scalar else rows
@@ -131,7 +126,7 @@ def _first_layer(
         if not scalar:
             scales[i] = scale
     base = [_dot(*map(jnp.concatenate, zip(*group, strict=True))) for group in small.values()]
-    return _FirstLayer(jnp.concatenate(weights), [*base, bias.reshape(-1, *(1,) * len(shape))], scales)
+    return _FirstLayer(jnp.concatenate(weights), [*base, mlp.b0.reshape(-1, *(1,) * len(shape))], scales)
 
 
 def _normalizers(feature: Array, normalizer: Normalizer) -> Array:

@@ -1,13 +1,15 @@
 """What every optimizer here does around its own rule: look up multipliers by path, demand what it needs."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from mulo import trees
 from mulo.errors import MultiplierError
-from mulo.types import Multipliers
+from mulo.types import Array, Multipliers, Params
 
 T = TypeVar("T")
 
@@ -47,6 +49,29 @@ def float32(tree: Any) -> Any:
 def cast_like(updates: Any, like: Any) -> Any:
     """Gives every leaf the dtype found at the same place of `like`."""
     return jax.tree.map(lambda update, x: update.astype(x.dtype), updates, like)
+
+
+def under_multipliers(
+    chain: optax.GradientTransformation,
+    multipliers: Multipliers,
+    optimizer: str,
+    factor: Callable[[float, Array], float] = lambda c, update: c,
+) -> optax.GradientTransformationExtraArgs:
+    """Runs a chain in float32 and scales its updates by `factor(multiplier, update)`; `optimizer` is for errors."""
+
+    def init_fn(params: Params) -> optax.OptState:
+        by_path(multipliers, params)
+        return chain.init(float32(params))
+
+    def update_fn(
+        updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
+    ) -> tuple[Any, optax.OptState]:
+        del extra
+        moved, state = chain.update(float32(updates), state, float32(required(params, "params", optimizer)))
+        scaled = jax.tree.map(lambda c, u: factor(c, u) * u, by_path(multipliers, updates), moved)
+        return cast_like(scaled, updates), state
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
 def unzip(pairs: Any, like: Any) -> tuple[Any, Any]:

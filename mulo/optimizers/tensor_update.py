@@ -18,6 +18,8 @@ from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
 from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
 from mulo.types import Array
 
+HIGHEST = jax.lax.Precision.HIGHEST
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -64,7 +66,9 @@ def update(
     """
     if constants is not None:
         features = len(mlp.w0) - len(constants)
-        mlp = mlp._replace(w0=mlp.w0[:features], b0=mlp.b0 + constants @ mlp.w0[features:])
+        mlp = mlp._replace(
+            w0=mlp.w0[:features], b0=mlp.b0 + jnp.matmul(constants, mlp.w0[features:], precision=HIGHEST)
+        )
     chosen = _native if native.available() and gradient.size else _jax
     return chosen(rule, mlp, decays, gradient, parameter, state)
 

@@ -25,7 +25,6 @@ SHAPES = [
 ]
 SCALES = (1e-4, 1.0, 3e3, 0.0, 1e-2, 10.0, 1.0)
 """Of the seven features, which are of different sizes by many decades, and one of them all zero."""
-CONSTANTS = np.array([-1.0, 0.5, 2.0], np.float32)
 HIDDEN, OUTPUTS = 4, 2
 
 
@@ -48,34 +47,29 @@ def features_of(rng, shape):
     return [np.stack([plane * np.float32(next(scales)) for plane in feature]) for feature in features]
 
 
-def plain(mlp, features, shape, constants, normalizer):
+def plain(mlp, features, shape, normalizer):
     """[OUTPUTS, *shape] in double precision."""
     planes = [np.broadcast_to(plane, shape) for feature in features for plane in feature]
     inputs = np.stack(planes, axis=-1).astype(np.float64)
     axes = tuple(range(len(shape)) if normalizer.axes is None else (axis % len(shape) for axis in normalizer.axes))
     inputs = inputs / np.sqrt(normalizer.eps + np.mean(inputs**2, axis=axes, keepdims=True))
-    inputs = np.concatenate([inputs, np.broadcast_to(constants, (*shape, len(constants)))], axis=-1)
     hidden = np.maximum(inputs @ mlp.w0 + mlp.b0, 0)
     hidden = np.maximum(hidden @ mlp.w1 + mlp.b1, 0)
     return np.moveaxis(hidden @ mlp.w2 + mlp.b2, -1, 0)
 
 
-def case(shape, constants):
+def case(shape):
     rng = np.random.default_rng(SHAPES.index(shape))
     features = features_of(rng, shape)
-    return mlp_of(rng, sum(map(len, features)) + len(constants)), features
+    return mlp_of(rng, sum(map(len, features))), features
 
 
 WHOLE_TENSOR = Normalizer(1e-5)
-VARIANTS = {
-    "time": (CONSTANTS, WHOLE_TENSOR),
-    "no time": (CONSTANTS[:0], WHOLE_TENSOR),
-    "last two axes": (CONSTANTS[:0], Normalizer(1e-9, (-2, -1))),
-}
+VARIANTS = {"whole tensor": WHOLE_TENSOR, "last two axes": Normalizer(1e-9, (-2, -1))}
 
 
 def cases():
-    for name, (_, normalizer) in VARIANTS.items():
+    for name, normalizer in VARIANTS.items():
         yield from ((shape, name) for shape in SHAPES if normalizer.axes is None or len(shape) >= 2)
 
 
@@ -87,15 +81,13 @@ def compiled(request, jit):
     def run(given):
         found = {}
         for (shape, name), (mlp, features) in given.items():
-            constants, normalizer = VARIANTS[name]
             found[shape, name] = [
                 per_parameter_mlp.apply(
                     mlp,
                     lambda inputs: inputs,
                     features,
                     lambda *outputs, i=i: outputs[i],
-                    normalizer,
-                    constants if len(constants) else None,
+                    VARIANTS[name],
                 )
                 for i in range(OUTPUTS)
             ]
@@ -105,13 +97,13 @@ def compiled(request, jit):
         patch.setattr(per_parameter_mlp, "FUSED_HIDDEN", HIDDEN if request.param == "fused" else HIDDEN - 1)
         if request.param == "tiles":
             patch.setattr(per_parameter_mlp, "TILE", 7)
-        return run({key: case(key[0], VARIANTS[key[1]][0]) for key in cases()})
+        return run({key: case(key[0]) for key in cases()})
 
 
 @pytest.mark.parametrize(("shape", "variant"), list(cases()), ids=str)
 def test_equals_the_plain_form(compiled, shape, variant):
     outputs = compiled[shape, variant]
-    expected = plain(*case(shape, VARIANTS[variant][0]), shape, *VARIANTS[variant])
+    expected = plain(*case(shape), shape, VARIANTS[variant])
     for out, reference in zip(outputs, expected, strict=True):
         assert out.shape == shape
         assert out.dtype == jnp.float32
