@@ -1,6 +1,7 @@
 """The text of every record is what its stored data say."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,12 @@ def test_the_baselines_have_the_settings_that_the_record_found():
         settings = OmegaConf.load(EXPERIMENTS.parent / f"conf/optimizer/{name}.yaml")
         assert settings.schedule == row["schedule"]
         assert settings.learning_rate == float(row["learning_rate"])
+
+
+def test_the_changelog_quotes_the_stored_speeds_of_the_native_kernel():
+    rows = json.loads((EXPERIMENTS.parent / "benchmarks/results/update.json").read_text())["rows"]
+    native = [row for row in rows if row["form"] == "native"]
+    low, high = (round(f(row["times_straightforward"] for row in native)) for f in (min, max))
+    text = " ".join((EXPERIMENTS.parent / "CHANGELOG.md").read_text().split())
+    assert f"{low} to {high} times as fast as the straightforward form" in text
+    assert round(max(row["scratch_bytes_per_parameter"] for row in native)) == 4
