@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mulo import distributed
 from mulo.config import LearnedOptimizerConfig, parse_group
 from mulo.errors import CheckpointError
 from mulo.evaluation.results import replacing
@@ -150,8 +151,7 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
 
     from mulo import trees
 
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    wanted = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), dict(like))
+    wanted = jax.tree.map(_target, dict(like))
     args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()})
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
@@ -164,6 +164,25 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
             raise CheckpointError(_damaged(meta.path, f"the arrays of {name} are not those that were written"))
     # Arrays as Orbax returns them may silently refuse donation; a compiled identity gives fresh ones.
     return {name: jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))(items[name]) for name in wanted}
+
+
+def _target(like: Any) -> Any:
+    """What Orbax is to make of a stored array: one on this process's first device, or laid out over the processes."""
+    import jax
+
+    spread = isinstance(like, jax.Array) and not like.is_fully_addressable
+    sharding = like.sharding if spread else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=sharding)
+
+
+def _storable(tree: Any) -> Any:
+    """With several processes, arrays that each of them has whole are written by the leader, as NumPy arrays."""
+    import jax
+    import numpy as np
+
+    if not distributed.several():
+        return tree
+    return jax.tree.map(lambda x: np.asarray(x) if getattr(x, "is_fully_addressable", True) else x, tree)
 
 
 def _silence_late_reads() -> None:
@@ -216,11 +235,13 @@ class CheckpointWriter:
 
         if step in manager.all_steps():
             return
-        arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        arrays = {name: ocp.args.StandardSave(_storable(tree)) for name, tree in items.items()}
         manager.save(
             step, args=ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items))), force=True
         )
         manager.wait_until_finished()
+        if not distributed.leads():
+            return
         folder = self._folder(manager) / str(step)
         with replacing(folder / _CHECKSUMS) as partial:
             partial.write_text(json.dumps(_checksums(folder), indent=1))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mulo import distributed
 from mulo.types import Array
 
 
@@ -68,7 +69,7 @@ def digest(tree: Any) -> str:
     """SHA-256 over the paths, shapes, dtypes and bytes of all leaves, as 64 hex digits."""
     seen = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        array = np.asarray(leaf)
+        array = distributed.on_host(leaf)
         seen.update(f"{path_name(path)} {array.shape} {array.dtype}".encode())
         seen.update(np.ascontiguousarray(array).tobytes())
     return seen.hexdigest()

@@ -11,6 +11,7 @@ import mulo
 
 LAYERS = [
     ["version", "errors", "types"],
+    ["distributed"],
     ["trees", "cache"],
     ["randomness"],
     ["config"],

@@ -134,6 +134,7 @@ class Config:
     run_dir: str | None = None
     checkpoint: str | None = None
     reference: str | None = None
+    distributed: str = setting("auto", choices=("auto", "always", "never"))
     optimizer: Any = field(default_factory=VeLOConfig)
     task: Any = field(default_factory=MLPConfig)
     data: Any = field(default_factory=EmbeddedDataConfig)

@@ -2,8 +2,9 @@
 
 from rich.console import Console
 
+from mulo import distributed
 from mulo.cache import keep_compiled_programs
-from mulo.config import Config, to_dict
+from mulo.config import Config, LoggerConfig, to_dict
 from mulo.jobs import run_directory
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import evaluate
@@ -16,8 +17,27 @@ from mulo.reporting.wandb_mirror import WandbMirror
 
 def run(config: Config) -> int:
     """Runs the job of `config.mode` and returns the exit code."""
-    console = Console()
+    distributed.join(config.distributed)
     keep_compiled_programs()
+    console = Console(quiet=not distributed.leads())
+    if config.mode not in ("main", "meta_train"):
+        distributed.leave()  # only meta-training is shared
+    if distributed.leads():
+        return _lead(config, console)
+    if config.mode in ("main", "meta_train"):
+        _follow(config, console)
+    return 0
+
+
+def _follow(config: Config, console: Console) -> None:
+    folder = run_directory.choose(config)
+    mirror = WandbMirror(LoggerConfig(name="none"), folder, {})
+    with graceful_stop(console) as stop:
+        meta_train(config, folder, console, mirror, stop)
+        distributed.leave()
+
+
+def _lead(config: Config, console: Console) -> int:
     if config.mode == "verify":
         return verify(config, console)
     # A damaged checkpoint is found before anything is made on disk.
@@ -29,6 +49,7 @@ def run(config: Config) -> int:
             return coordinate_check(config, theta, folder, console, mirror)
         if config.mode in ("main", "meta_train"):
             theta = meta_train(config, folder, console, mirror, stop)
+            distributed.leave()
         if config.mode in ("main", "evaluate"):
             beside = folder / "evaluation" if config.mode == "main" else folder
             evaluate(config, theta, beside, console, mirror, stop)

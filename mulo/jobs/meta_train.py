@@ -1,11 +1,12 @@
 """mode=meta_train: from configuration to θ, resumed from whatever the run directory holds."""
 
 from pathlib import Path
+from signal import SIGTERM
 
 import numpy as np
 from rich.console import Console
 
-from mulo import checkpoint, data
+from mulo import checkpoint, data, distributed
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted
 from mulo.jobs.stopping import Stop
@@ -34,16 +35,17 @@ def meta_train(config: Config, folder: Path, console: Console, mirror: WandbMirr
     trainer = make_trainer(config)
     state = _resume(trainer, folder)
     done, total = int(state.step), config.recipe.outer_steps
-    log = MetricsLog(folder / "metrics.jsonl")
-    log.keep_until(done)
+    if distributed.leads():
+        MetricsLog(folder / "metrics.jsonl").keep_until(done)
     if done < total:
         where = f"from outer step {done}" if done else "from the start"
         console.print(f"Meta-training {config.optimizer.name} {where} to {total}; compiling takes the first seconds.")
-        state = _train(config, trainer, state, folder, log, mirror, stop)
-        _picture(folder, mirror)
+        state = _train(config, trainer, state, folder, console, mirror, stop)
+        if distributed.leads():
+            _picture(folder, mirror)
     if int(state.step) < total:
         raise Interrupted(
-            int(stop.signal_number or 0),
+            int(stop.signal_number or SIGTERM),  # another process may have had the signal
             f"Stopped after outer step {int(state.step)} of {total}; everything is saved in {folder}. "
             "The same command goes on from there.",
         )
@@ -70,26 +72,27 @@ def _train(
     trainer: Trainer,
     state: TrainerState,
     folder: Path,
-    log: MetricsLog,
+    console: Console,
     mirror: WandbMirror,
     stop: Stop,
 ) -> TrainerState:
-    recipe = config.recipe
+    recipe, log = config.recipe, MetricsLog(folder / "metrics.jsonl")
     with (
         checkpoint.CheckpointWriter(folder, config.optimizer, to_dict(config)) as writer,
-        progress("meta-training", recipe.outer_steps, int(state.step), "meta-loss") as bar,
+        progress("meta-training", recipe.outer_steps, int(state.step), "meta-loss", console if console.quiet else None) as bar,
     ):
 
         def record(row: Metrics) -> None:
-            log.append(row)
-            mirror.log(row)
+            if distributed.leads():
+                log.append(row)
+                mirror.log(row)
 
         def save(state: TrainerState) -> None:
             writer.save(int(state.step), state.theta, _as_dict(state))
             if np.isfinite(state.best_loss):
                 writer.save_best(int(state.best_step), state.best_theta)
 
-        return run(trainer, state, bar.update, record, save, stop.requested)
+        return run(trainer, state, bar.update, record, save, lambda: distributed.anyone(stop.requested()))
 
 
 def _picture(folder: Path, mirror: WandbMirror) -> None:

@@ -1,36 +1,78 @@
 """Where particles live: a mesh of devices along one axis, each holding whole pairs.
 
-Trainings are shared out among the devices. Everything else (θ, ξ, ages, losses once they are gathered) is kept on one
-device of each process, where the same programs run whatever the mesh: the number of devices
+Trainings are shared out among the devices of all processes. Everything else (θ, ξ, ages, losses once they are gathered)
+is kept on one device of each process, where the same programs run whatever the mesh: the number of devices
 enters results only through how XLA compiles a batch of another size.
 """
 
+from functools import cache
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mulo import distributed
+from mulo.errors import ConfigError
 
 AXIS = "particles"
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
 
 
 def particle_mesh(pairs: int, devices: int | None = None) -> Mesh:
-    """As many of the devices there are (or of the first `devices`) as the pairs can be shared out among evenly."""
+    """As many of the devices there are (or of the first `devices`) as the pairs can be shared out among evenly.
+
+    Raises:
+        ConfigError: several processes whose devices the pairs cannot be shared out among: some would have none.
+    """
     there = jax.devices()[:devices]
     count = next(n for n in range(min(len(there), pairs), 0, -1) if pairs % n == 0)
+    if distributed.several() and count < len(there):
+        raise ConfigError.value("recipe.pairs", pairs, f"a multiple of the {len(there)} devices of all processes")
     return jax.make_mesh((count,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=there[:count])
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
     """The same arrays on every device."""
-    return jax.device_put(tree, NamedSharding(mesh, WHOLE))
+    return _laid_out(tree, NamedSharding(mesh, WHOLE))
 
 
 def split(mesh: Mesh, tree: Any) -> Any:
     """Arrays shared out along their leading axis."""
-    return jax.device_put(tree, NamedSharding(mesh, SPLIT))
+    return _laid_out(tree, NamedSharding(mesh, SPLIT))
 
 
 def gathered(mesh: Mesh, tree: Any) -> Any:
     """Whole arrays on this process's first device, out of arrays that are shared out; the host does not wait."""
     return jax.tree.map(lambda x: x.addressable_data(0), replicate(mesh, tree))
+
+
+def local(mesh: Mesh, tree: Any) -> Any:
+    """Whole arrays on this process's first device, out of arrays that every process has whole."""
+    return jax.device_put(jax.tree.map(_own, tree), mesh.local_devices[0])
+
+
+def _own(array: Any) -> Any:
+    return array if not isinstance(array, jax.Array) or array.is_fully_addressable else array.addressable_data(0)
+
+
+def _laid_out(tree: Any, sharding: NamedSharding) -> Any:
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda x: _over_processes(x, sharding), tree)
+
+
+def _over_processes(array: Any, sharding: NamedSharding) -> Any:
+    """From an array that every process has whole, or that is laid out over all of them in another way."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return _moved(sharding)(array)
+    if isinstance(array, jax.Array) and jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        words = _over_processes(jax.random.key_data(array), sharding)
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(array))
+    host = np.asarray(array)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+@cache
+def _moved(sharding: NamedSharding) -> Any:
+    return jax.jit(lambda x: x, out_shardings=sharding)

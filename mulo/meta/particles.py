@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from mulo import randomness, trees
 from mulo.config import RecipeConfig
-from mulo.meta.devices import split
+from mulo.meta.devices import local, split
 from mulo.meta.unroll import Training, start
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
@@ -42,7 +42,7 @@ def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int, m
 def place(particles: Particles, mesh: Mesh) -> Particles:
     """Lays particles out over the devices: trainings are shared out, the rest stays on one."""
     training, *rest = particles
-    return Particles(split(mesh, training), *jax.device_put(rest, mesh.local_devices[0]))
+    return Particles(split(mesh, training), *local(mesh, rest))
 
 
 def draw_lengths(recipe: RecipeConfig, key: Array, count: int) -> Array:

@@ -10,9 +10,9 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from mulo import randomness
+from mulo import distributed, randomness
 from mulo.config import RecipeConfig
-from mulo.meta.devices import gathered, particle_mesh, replicate, split
+from mulo.meta.devices import gathered, local, particle_mesh, replicate, split
 from mulo.meta.estimators import Estimate, Estimator
 from mulo.meta.outer import outer_optimizer, schedule
 from mulo.meta.particles import Particles, place, to_truncations
@@ -65,7 +65,8 @@ class Trainer:
         self._rate = schedule(recipe.outer)
         self._move = jax.jit(self._outer_update)
         # Tasks compile side by side in their first step; afterwards their programs only queue up.
-        self._pool = ThreadPoolExecutor(len(self.tasks))
+        # Several processes must queue them in the same order, or they would wait for one another for ever.
+        self._pool = ThreadPoolExecutor(1 if distributed.several() else len(self.tasks))
 
     def initial_theta(self) -> Theta:
         """θ before meta-training."""
@@ -83,7 +84,7 @@ class Trainer:
     def place(self, state: TrainerState) -> TrainerState:
         """Lays a state out over the devices."""
         particles = tuple(place(part, self.mesh) for part in state.particles)
-        rest = jax.device_put(state._replace(particles=()), self.mesh.local_devices[0])
+        rest = local(self.mesh, state._replace(particles=()))
         return rest._replace(particles=particles)
 
     def step(self, state: TrainerState) -> tuple[TrainerState, Metrics]:

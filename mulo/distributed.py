@@ -1,0 +1,100 @@
+"""Several processes that run one job: who they are, who writes, and what they agree on.
+
+Processes find each other through SLURM (`srun`), Open MPI, or the variables `JAX_COORDINATOR_ADDRESS`,
+`JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`. The leader is process 0: it alone writes logs, pictures and tables.
+"""
+
+import os
+
+from mulo.errors import ConfigError
+
+_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_HEARTBEAT_SECONDS = 10
+"""A lost process is noticed after this; JAX's own default takes a hundred seconds."""
+
+
+def join(wish: str) -> None:
+    """Connects this process with the others of its job, where there are others; call it before JAX is used.
+
+    Args:
+        wish: `auto` (where the environment speaks of several processes), `always`, or `never`.
+
+    Raises:
+        ConfigError: the environment says too little, or the others could not be reached.
+    """
+    if wish == "never" or (wish == "auto" and not _told_of_several()):
+        return
+    import jax
+
+    given = _from_variables()
+    try:
+        jax.distributed.initialize(**given, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"distributed={wish}: the processes of this job did not find each other ({str(error).splitlines()[0]}). "
+            f"Start one job at a time (no -m) with srun or mpirun, or set {', '.join(_VARIABLES)}; distributed=never runs "
+            "this process alone."
+        ) from error
+
+
+def _told_of_several() -> bool:
+    slurm = os.environ.get("SLURM_NTASKS", "1") if "SLURM_STEP_NODELIST" in os.environ else "1"
+    counts = (slurm, os.environ.get("OMPI_COMM_WORLD_SIZE", "1"), os.environ.get("JAX_NUM_PROCESSES", "1"))
+    return any(count.strip() != "1" for count in counts)
+
+
+def _from_variables() -> dict[str, str | int]:
+    """Arguments of `jax.distributed.initialize`; what is left out, JAX asks the launcher for."""
+    given = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    if not given or set(given) == {_VARIABLES[0]}:
+        return {}
+    if missing := [name for name in _VARIABLES if name not in given]:
+        raise ConfigError(f"{', '.join(given)} is set and {', '.join(missing)} is not: set all three, or none of them.")
+    address, *numbers = (given[name] for name in _VARIABLES)
+    if not all(number.isdigit() for number in numbers) or not int(numbers[1]) < int(numbers[0]):
+        told = ", ".join(f"{name}={value}" for name, value in given.items())
+        raise ConfigError(f"{told}: the process id must be a number from 0 to the number of processes less one.")
+    return {"coordinator_address": address, "num_processes": int(numbers[0]), "process_id": int(numbers[1])}
+
+
+def leave() -> None:
+    """Parts from the other processes once all have come this far: they may end, and this one go on alone."""
+    import jax
+
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()
+
+
+def several() -> bool:
+    """Whether more than one process takes part."""
+    import jax
+
+    return jax.process_count() > 1
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def anyone(here: bool) -> bool:
+    """Whether it is so in any process; all must ask. Stops are agreed on this way: all end after the same step."""
+    if not several():
+        return here
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
+
+
+def on_host(array: object) -> object:
+    """The whole of an array as a NumPy array, its parts fetched from the other processes; all must ask."""
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return multihost_utils.process_allgather(array, tiled=True)
+    return np.asarray(array)
