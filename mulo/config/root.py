@@ -135,6 +135,8 @@ class Config:
     checkpoint: str | None = None
     reference: str | None = None
     distributed: str = setting("auto", choices=("auto", "always", "never"))
+    state_dtype: str = setting("float32", choices=("float32", "bfloat16"))
+    """In which optimizers keep their moments while they train; θ does not depend on it."""
     optimizer: Any = field(default_factory=VeLOConfig)
     task: Any = field(default_factory=MLPConfig)
     data: Any = field(default_factory=EmbeddedDataConfig)

@@ -27,7 +27,7 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
     with progress("coordinate check", len(tasks) * max(settings.times), 0) as bar:
         rows = check.coordinate_check(
             tasks,
-            make_optimizer(config.optimizer),
+            make_optimizer(config.optimizer, config.state_dtype),
             theta,
             inputs,
             times=settings.times,

@@ -76,7 +76,7 @@ def _cells(config: Config, theta: Theta) -> list[Cell]:
         parametrization = config.task.parametrization or chosen.parametrization
         sizes = widths(config)
         for width, task in zip(sizes, make_tasks(config.task, parametrization, dataset, sizes), strict=True):
-            optimizer = make_optimizer(chosen)
+            optimizer = make_optimizer(chosen, config.state_dtype)
             cells.append(Cell(chosen.name, parametrization, "mlp", width, config.task.depth, task, optimizer, weights))
     return cells
 

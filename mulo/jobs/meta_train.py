@@ -23,7 +23,7 @@ from mulo.types import Theta
 def make_trainer(config: Config) -> Trainer:
     """The trainer that a configuration describes."""
     tasks = make_tasks(config.task, config.parametrization, data.load(config.data))
-    return Trainer(tasks, make_optimizer(config.optimizer), config.recipe, config.seed)
+    return Trainer(tasks, make_optimizer(config.optimizer, config.state_dtype), config.recipe, config.seed)
 
 
 def meta_train(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:
@@ -79,7 +79,9 @@ def _train(
     recipe, log = config.recipe, MetricsLog(folder / "metrics.jsonl")
     with (
         checkpoint.CheckpointWriter(folder, config.optimizer, to_dict(config)) as writer,
-        progress("meta-training", recipe.outer_steps, int(state.step), "meta-loss", console if console.quiet else None) as bar,
+        progress(
+            "meta-training", recipe.outer_steps, int(state.step), "meta-loss", console if console.quiet else None
+        ) as bar,
     ):
 
         def record(row: Metrics) -> None:

@@ -1,0 +1,102 @@
+"""Optimizer state in bfloat16: half the memory of the moments, rounded so that small increments are not lost.
+
+bfloat16 has 8 bits of precision: under β = 0.999 an average moves by at most a thousandth of its distance from the
+gradient, less than half a unit in the last place, and rounding to nearest would stop it for good. So
+values are rounded up or down at random, with the probabilities that make the rounding right on average.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mulo.optimizers.accumulators import Accumulators
+from mulo.types import Array, LearnedOptimizer, Multipliers, Params, Theta
+
+_MOMENTS: dict[type, tuple[str, ...]] = {
+    Accumulators: ("momentum", "second_moment"),
+    optax.ScaleByAdamState: ("mu", "nu"),
+}
+"""What is kept in bfloat16. Row and column moments are small and stay in float32."""
+
+
+class ReducedState(NamedTuple):
+    """State of the optimizer inside, its moments in bfloat16; steps done."""
+
+    inner: Any
+    step: Array
+
+
+@dataclass(frozen=True)
+class InBfloat16:
+    """The same optimizer with bfloat16 moments; each step is computed in float32."""
+
+    optimizer: LearnedOptimizer
+
+    def init(self, key: Array) -> Theta:
+        """Fresh θ."""
+        return self.optimizer.init(key)
+
+    def transform(
+        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
+    ) -> optax.GradientTransformationExtraArgs:
+        """As the optimizer inside."""
+        inner = self.optimizer.transform(theta, num_steps, multipliers)
+
+        def init_fn(params: Params) -> ReducedState:
+            return ReducedState(_narrowed(inner.init(params), jnp.int32(0)), jnp.int32(0))
+
+        def update_fn(
+            updates: Any, state: ReducedState, params: Params | None = None, **extra: Any
+        ) -> tuple[Any, ReducedState]:
+            widened = _each_moment(lambda x: x.astype(jnp.float32), state.inner)
+            moved, new = inner.update(updates, widened, params, **extra)
+            return moved, ReducedState(_narrowed(new, state.step), state.step + 1)
+
+        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _narrowed(state: Any, step: Array) -> Any:
+    number = count()
+    return _each_moment(lambda x: stochastic_round(x, step, next(number)), state)
+
+
+def _each_moment(f: Callable[[Array], Array], state: Any) -> Any:
+    def convert(node: Any) -> Any:
+        names = _MOMENTS.get(type(node), ())
+        return node._replace(**{name: jax.tree.map(f, getattr(node, name)) for name in names}) if names else node
+
+    return jax.tree.map(convert, state, is_leaf=lambda node: type(node) in _MOMENTS)
+
+
+def stochastic_round(x: Array, step: Array, stream: int) -> Array:
+    """float32 to one of the two nearest bfloat16 values at random, so that the mean is x; not finite stays as it is.
+
+    The bits drawn depend on the entry's position, the step and the stream alone: the same at every run.
+    """
+    noise = _bits(x.shape, step, stream) >> 16
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) + noise
+    rounded = jax.lax.bitcast_convert_type(bits & jnp.uint32(0xFFFF0000), jnp.float32)
+    return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)
+
+
+def _bits(shape: tuple[int, ...], step: Array, stream: int) -> Array:
+    """32 random bits per entry from a hash of its position: cheap enough to be fused into the rounding."""
+    size = 1
+    position = jnp.zeros(shape, jnp.uint32)
+    for axis in reversed(range(len(shape))):
+        position += jnp.uint32(size) * jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        size *= shape[axis]
+    seed = _mixed(jnp.uint32(step) * jnp.uint32(0x9E3779B9) + jnp.uint32(stream))
+    return _mixed(position ^ seed)
+
+
+def _mixed(x: Array) -> Array:
+    """An integer hash of 32 bits in which every input bit acts on every output bit (C. Wellons, "lowbias32", 2018)."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = (x ^ (x >> shift)) * jnp.uint32(factor)
+    return x ^ (x >> 16)

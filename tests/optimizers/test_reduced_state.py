@@ -1,0 +1,125 @@
+"""Moments in bfloat16: half the memory, right on average, and trainings that end where those in float32 do."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mulo import checkpoint, data, randomness
+from mulo.config import AdamConfig, Celo2Config, EmbeddedDataConfig, MLPConfig, SmallFCConfig, VeLOConfig
+from mulo.evaluation.rollout import rollout
+from mulo.optimizers import make_optimizer
+from mulo.optimizers.accumulators import Accumulators
+from mulo.optimizers.reduced_state import stochastic_round
+from mulo.tasks import make_tasks
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+STORED = {"small_fc": "coordinate_check/theta_small_fc", "velo": "quick_preset/theta"}
+CONFIGS = {
+    "small_fc": SmallFCConfig(hidden_size=4),
+    "velo": VeLOConfig(),
+    "celo2": Celo2Config(),
+    "adamw": AdamConfig(),
+}
+
+
+@pytest.mark.parametrize("value", [1.0 + 2**-9, -3.7e-12, 5.2e20])
+def test_rounding_is_right_on_average_and_to_a_neighbour(value):
+    x = jnp.full(200_000, value, jnp.float32)
+    rounded = np.float64(stochastic_round(x, jnp.int32(3), 1))
+    exact = float(np.float32(value))
+    below, above = sorted({float(v) for v in rounded})
+    assert below < exact < above and above - below <= abs(exact) * 2**-7
+    share = (exact - below) / (above - below)
+    assert abs(np.mean(rounded == above) - share) < 5 * np.sqrt(share * (1 - share) / len(x))
+
+
+def test_rounding_leaves_what_bfloat16_holds_and_what_is_not_finite():
+    x = jnp.array([0.0, -0.0, 1.5, -2.0, 2.0**-126, jnp.inf, -jnp.inf])
+    np.testing.assert_array_equal(np.float32(stochastic_round(x, jnp.int32(0), 0)), x)
+    assert jnp.isnan(stochastic_round(jnp.full(99, jnp.nan), jnp.int32(0), 0)).all()
+
+
+def test_rounding_differs_from_step_to_step_and_between_streams():
+    x = jnp.full(1000, 1.0 + 2**-8)  # half-way
+    first, later, other = (
+        np.float32(stochastic_round(x, jnp.int32(step), stream)) for step, stream in ((0, 0), (1, 0), (0, 1))
+    )
+    for one, two in ((first, later), (first, other), (later, other)):
+        assert 0.4 < np.mean(one == two) < 0.6
+
+
+@pytest.mark.parametrize("name", ["small_fc", "velo"])
+def test_a_slow_average_does_not_stop(name):
+    """Under a constant gradient v is g²·(1 − β^t) exactly; rounding to nearest would stop it at half of g²."""
+    steps, gradient = 3000, {"kernel": jnp.full((40, 50), 0.1)}
+    optimizer = make_optimizer(CONFIGS[name], "bfloat16")
+    transform = optimizer.transform(optimizer.init(randomness.root(0)), steps, {"kernel": 1.0})
+
+    def step(state, _):
+        return transform.update(gradient, state, gradient, value=jnp.float32(1))[1], None
+
+    state, _ = jax.lax.scan(step, transform.init(gradient), None, steps)
+    moment = state.inner.tensors["kernel"].second_moment
+    assert moment.dtype == jnp.bfloat16
+    expected = 0.01 * (1 - 0.999**steps)
+    assert np.float64(moment).mean() == pytest.approx(expected, rel=5e-3)
+
+    nearest = jnp.bfloat16(0)
+    for _ in range(steps):
+        nearest = jnp.bfloat16(0.999 * jnp.float32(nearest) + 0.001 * jnp.float32(0.01))
+    assert float(nearest) < 0.7 * expected
+
+
+def moments(state):
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, Accumulators | optax.ScaleByAdamState))
+    kept = []
+    for node in nodes:
+        if isinstance(node, Accumulators):
+            kept += [node.momentum, node.second_moment]
+        elif isinstance(node, optax.ScaleByAdamState):
+            kept += jax.tree.leaves((node.mu, node.nu))
+    return kept
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_all_moments_take_half_the_memory(name):
+    params = {"kernel": jnp.ones((6, 7)), "bias": jnp.ones(5)}
+
+    def kept(state_dtype):
+        optimizer = make_optimizer(CONFIGS[name], state_dtype)
+        theta = optimizer.init(randomness.root(0))
+        return moments(optimizer.transform(theta, 10, {"kernel": 1.0, "bias": 1.0}).init(params))
+
+    full, half = kept("float32"), kept("bfloat16")
+    assert len(full) > 0
+    assert sum(x.nbytes for x in half) * 2 == sum(x.nbytes for x in full)
+
+
+def trained(name):
+    """Settings and a meta-trained θ, where one is stored."""
+    if name not in STORED:
+        return CONFIGS[name], make_optimizer(CONFIGS[name]).init(randomness.root(0))
+    loaded = checkpoint.load(EXPERIMENTS / STORED[name])
+    return loaded.meta.optimizer, loaded.theta
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_trainings_end_where_those_in_float32_do(name):
+    config, theta = trained(name)
+    task = make_tasks(MLPConfig(width=16, depth=1, batch_size=32), "mup", data.load(EmbeddedDataConfig()))[0]
+
+    def final(state_dtype, key):
+        optimizer = make_optimizer(config, state_dtype)
+        return rollout(task, optimizer, theta, 60, 2, key).train_loss
+
+    key, other = randomness.root(1), randomness.root(2)
+    start = rollout(task, make_optimizer(config), theta, 1, 2, key).train_loss
+    full, half, elsewhere = final("float32", key), final("bfloat16", key), final("float32", other)
+    assert np.all(full < start - 0.02)
+    assert np.abs(half - full).max() < 5e-3
+    assert np.any(half != full)
+    assert np.abs(elsewhere - full).max() > 2 * np.abs(half - full).max()
