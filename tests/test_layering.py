@@ -12,7 +12,7 @@ import mulo
 LAYERS = [
     ["version", "errors", "types"],
     ["trees", "cache"],
-    ["randomness"],
+    ["randomness", "sharding"],
     ["config"],
     ["parametrization"],
     ["data"],

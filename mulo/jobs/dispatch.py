@@ -4,6 +4,7 @@ from rich.console import Console
 
 from mulo.cache import keep_compiled_programs
 from mulo.config import Config, to_dict
+from mulo.evaluation.model_devices import model_mesh
 from mulo.jobs import run_directory
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import evaluate
@@ -20,6 +21,8 @@ def run(config: Config) -> int:
     keep_compiled_programs()
     if config.mode == "verify":
         return verify(config, console)
+    if config.mode in ("main", "evaluate"):
+        model_mesh(config.evaluation.model_devices)  # refuses now what would fail hours later
     # A damaged checkpoint is found before anything is made on disk.
     theta = theta_of(config) if config.mode in ("evaluate", "coordinate_check") else None
     folder = run_directory.open_run(config)
