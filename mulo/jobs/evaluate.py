@@ -50,7 +50,9 @@ def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirro
     cells, settings = _cells(config, theta), config.evaluation
     record, mesh = Record(folder), model_mesh(settings.model_devices)
     names = ", ".join(dict.fromkeys(cell.name for cell in cells))
-    console.print(f"Evaluating {names} on widths {widths(config)}, {settings.steps} steps, {settings.seeds} seeds.")
+    over = f", each network on {settings.model_devices} devices" if mesh else ""
+    what = f"{names} on widths {widths(config)}, {settings.steps} steps, {settings.seeds} seeds{over}"
+    console.print(f"Evaluating {what}.")
     with progress("evaluation", len(cells) * settings.steps, 0, "loss") as bar:
         key = randomness.branch(randomness.root(config.seed), "evaluation")
         done = run_grid(cells, settings.steps, settings.seeds, key, record, bar.update, stop.requested, mesh)
