@@ -25,7 +25,7 @@ OPTIMIZERS = {
     "celo2_orthogonal": Celo2Config(orthogonalize=True),
     "mu_adam": AdamConfig(parametrization="mup", weight_decay=0.1),
 }
-SHAPES = [(8,), (8, 8), (16, 3), (5, 3), (12, 2, 3)]
+SHAPES = [(8,), (8, 8), (9, 8), (16, 3), (5, 3), (12, 2, 3)]
 """Of these the vector and (5, 3) cannot be shared out among four."""
 STEPS, SEEDS = 20, 2
 TASK = make_tasks(

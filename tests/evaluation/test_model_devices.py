@@ -18,17 +18,16 @@ import pytest
 from mulo.errors import ConfigError
 from mulo.evaluation.model_devices import model_mesh
 from tests.command import mulo
-from tests.conftest import FAST_COMPILATION, _known
 
 SMALLEST_MATRIX = 2 * 32 * 12
 """Entries of the output matrices of the two seeds that `over_devices` trains; activations have fewer."""
 
 
 @pytest.fixture(scope="module", params=["small_fc", "velo", "celo2", "celo2_orthogonal", "mu_adam"])
-def compared(request):
+def compared(request, fast_compilation):
     """The architecture, and what `over_devices` finds about it on 1, 2 and 4 devices."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.evaluation.over_devices", request.param, json.dumps(_known(FAST_COMPILATION))],
+        [sys.executable, "-m", "tests.evaluation.over_devices", request.param, json.dumps(fast_compilation)],
         env=os.environ | {"JAX_NUM_CPU_DEVICES": "4"},
         cwd=Path(__file__).parents[2],
         capture_output=True,
