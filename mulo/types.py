@@ -106,5 +106,6 @@ class LearnedOptimizer(Protocol):
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with weights `theta` for a training of `num_steps` steps, used like `optax.adam`.
 
-        `theta` and `num_steps` may be traced, `multipliers` are static. The loss arrives as `value=`.
+        `theta` and `num_steps` may be traced, `multipliers` are static. The loss arrives as `value=`; `shards=` says
+        inside `jax.shard_map` which part of each parameter a device holds (`sharding.Shards`).
         """

@@ -30,7 +30,12 @@ def _known(options: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.fixture(scope="session")
-def jit():
-    """`jax.jit` for programs that run a few times: on CPU it compiles several times faster, into slower code."""
-    options = _known(FAST_COMPILATION) if jax.default_backend() == "cpu" else None
-    return functools.partial(jax.jit, compiler_options=options)
+def fast_compilation():
+    """Compiler options for programs that run a few times: on CPU they compile faster, into slower code."""
+    return _known(FAST_COMPILATION) if jax.default_backend() == "cpu" else {}
+
+
+@pytest.fixture(scope="session")
+def jit(fast_compilation):
+    """`jax.jit` with these options."""
+    return functools.partial(jax.jit, compiler_options=fast_compilation)

@@ -68,6 +68,8 @@ BAD = {
     "hidden size zero": (["optimizer.hidden_size=0"], "optimizer.hidden_size=0"),
     "nothing to meta-train": (["optimizer=adamw"], "no θ"),
     "one width to check": (["mode=coordinate_check", "coordinate_check.widths=[64]"], "coordinate_check.widths"),
+    "no device": (["evaluation.model_devices=0"], "evaluation.model_devices=0"),
+    "more devices than there are": (["evaluation.model_devices=99"], "JAX_NUM_CPU_DEVICES=99"),
     "evaluate nothing": (["mode=evaluate"], "checkpoint=<path>"),
     "checkpoint missing": (["mode=evaluate", "checkpoint=nowhere"], "nowhere does not exist"),
     "checkpoint empty": (["mode=evaluate", "checkpoint=empty"], "empty holds no checkpoint"),

@@ -100,6 +100,8 @@ class EvaluationConfig:
     """Any of `adamw` and `mu_adam`, with the settings below; [] for none."""
     sp_twin: str | None = None
     """Checkpoint of the same architecture meta-trained under SP, to stand beside a µP one."""
+    model_devices: int = setting(1, low=1)
+    """How many devices share each network: parameters, optimizer state and update."""
     adamw: AdamConfig = field(default_factory=AdamConfig)
     mu_adam: AdamConfig = field(default_factory=AdamConfig)
 

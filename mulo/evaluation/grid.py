@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mulo.evaluation.results import Result, curve_key, read_csv, read_curves, write_csv, write_curves
 from mulo.evaluation.rollout import Rollout, rollout
@@ -76,6 +77,7 @@ def run_grid(
     record: Record,
     on_progress: Callable[[int, float], None],
     stop_requested: Callable[[], bool],
+    mesh: Mesh | None = None,
 ) -> bool:
     """Runs the cells that the record lacks, in order.
 
@@ -87,6 +89,7 @@ def run_grid(
         record: filled cell by cell.
         on_progress: called with the steps done over all cells and the current loss.
         stop_requested: asked after every cell.
+        mesh: devices that share each network; None: the default device alone.
 
     Returns:
         Whether all cells are done.
@@ -102,6 +105,7 @@ def run_grid(
                 seeds,
                 key,
                 partial(_progress_after, before, on_progress),
+                mesh,
             )
             record.add(cell, outcome)
         if stop_requested() and index + 1 < len(cells):

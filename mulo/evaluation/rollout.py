@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from mulo import randomness
+from mulo.evaluation.model_devices import OverDevices, placement
+from mulo.meta.devices import replicate
 from mulo.meta.unroll import Training, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
@@ -40,6 +43,7 @@ def rollout(
     seeds: int,
     key: Array,
     on_progress: Callable[[int, float], None] = lambda done, loss: None,
+    mesh: Mesh | None = None,
 ) -> Rollout:
     """Trains `seeds` networks for `steps` steps each.
 
@@ -51,18 +55,22 @@ def rollout(
         seeds: how many networks; the i-th has the same initialization and minibatches whatever their number.
         key: root of their randomness.
         on_progress: called after every chunk with the steps done so far and the mean loss there.
+        mesh: devices that share each network, as `model_mesh` makes them; None: the default device alone.
     """
-    chunk = _chunk(steps)
-    training = jax.jit(jax.vmap(partial(start, task, optimizer, theta, steps)))(
+    chunk, data, where = _chunk(steps), task.data, None
+    if mesh is not None:
+        optimizer, (theta, data) = OverDevices(optimizer, mesh), replicate(mesh, (theta, data))
+        where = placement(mesh, jax.eval_shape(partial(start, task, optimizer, theta, steps), key))
+    training = jax.jit(jax.vmap(partial(start, task, optimizer, theta, steps)), out_shardings=where)(
         randomness.each(randomness.branch(key, "init"), seeds)
     )
-    advance = jax.jit(partial(_advance, task, optimizer, steps, chunk), donate_argnums=1)
+    advance = jax.jit(partial(_advance, task, optimizer, steps, chunk), donate_argnums=1, out_shardings=(where, None))
     keys, curves = randomness.each(randomness.branch(key, "data"), seeds), []
     for done in range(0, steps, chunk):
-        training, losses = advance(theta, training, task.data, keys, done)
+        training, losses = advance(theta, training, data, keys, done)
         curves.append(np.asarray(losses))
         on_progress(done + chunk, float(losses[:, -1].mean()))
-    final = jax.jit(partial(_final_losses, task))(training.params, task.data)
+    final = jax.jit(partial(_final_losses, task))(training.params, data)
     return Rollout(np.concatenate(curves, axis=1), *(np.asarray(loss) for loss in final))
 
 

@@ -5,6 +5,7 @@ from rich.console import Console
 from mulo import distributed
 from mulo.cache import keep_compiled_programs
 from mulo.config import Config, LoggerConfig, to_dict
+from mulo.evaluation.model_devices import model_mesh
 from mulo.jobs import run_directory
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import evaluate
@@ -20,6 +21,7 @@ def run(config: Config) -> int:
     distributed.join(config.distributed)
     keep_compiled_programs()
     console = Console(quiet=not distributed.leads())
+    _check_machine(config)
     if config.mode not in ("main", "meta_train"):
         distributed.leave()  # only meta-training is shared
     if distributed.leads():
@@ -27,6 +29,12 @@ def run(config: Config) -> int:
     if config.mode in ("main", "meta_train"):
         _follow(config, console)
     return 0
+
+
+def _check_machine(config: Config) -> None:
+    """Refuses now, in every process, what would fail hours later."""
+    if config.mode in ("main", "evaluate"):
+        model_mesh(config.evaluation.model_devices)
 
 
 def _follow(config: Config, console: Console) -> None:

@@ -8,6 +8,7 @@ from mulo import checkpoint, data, randomness
 from mulo.config import Config, OptimizerConfig
 from mulo.errors import Interrupted
 from mulo.evaluation.grid import Cell, Record, run_grid
+from mulo.evaluation.model_devices import model_mesh
 from mulo.evaluation.results import summarize
 from mulo.jobs.stopping import Stop
 from mulo.optimizers import make_optimizer
@@ -47,12 +48,14 @@ def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirro
         Interrupted: a stop was requested; finished cells are kept.
     """
     cells, settings = _cells(config, theta), config.evaluation
-    record = Record(folder)
+    record, mesh = Record(folder), model_mesh(settings.model_devices)
     names = ", ".join(dict.fromkeys(cell.name for cell in cells))
-    console.print(f"Evaluating {names} on widths {widths(config)}, {settings.steps} steps, {settings.seeds} seeds.")
+    over = f", each network on {settings.model_devices} devices" if mesh else ""
+    what = f"{names} on widths {widths(config)}, {settings.steps} steps, {settings.seeds} seeds{over}"
+    console.print(f"Evaluating {what}.")
     with progress("evaluation", len(cells) * settings.steps, 0, "loss") as bar:
         key = randomness.branch(randomness.root(config.seed), "evaluation")
-        done = run_grid(cells, settings.steps, settings.seeds, key, record, bar.update, stop.requested)
+        done = run_grid(cells, settings.steps, settings.seeds, key, record, bar.update, stop.requested, mesh)
     if not done:
         raise Interrupted(
             int(stop.signal_number or 0),

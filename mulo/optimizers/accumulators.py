@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax import rsqrt
 
+from mulo.sharding import WHOLE, Shard
 from mulo.types import Array
 
 SQUARE_FLOOR = 1e-30
@@ -74,17 +75,17 @@ def _ema(old: Array, new: Array, decay: Array) -> Array:
     return decay * old + (1 - decay) * new
 
 
-def update(state: Accumulators, gradient: Array, decays: Decays) -> Accumulators:
-    """Takes one gradient into all moments."""
-    axes = factored_axes(gradient.shape)
+def update(state: Accumulators, gradient: Array, decays: Decays, shard: Shard = WHOLE) -> Accumulators:
+    """Takes one gradient, or this device's part of it, into all moments."""
+    axes = factored_axes(shard.whole(gradient.shape))
     square = jnp.square(gradient)
     floored = square + SQUARE_FLOOR
-    row = floored.mean(axes[1], keepdims=True) if axes else floored
+    row = shard.mean(floored, axes[1], keepdims=True) if axes else floored
     return Accumulators(
         _ema(state.momentum, gradient, decays.momentum),
         _ema(state.second_moment, square, decays.second_moment),
         _ema(state.row, row, decays.factored),
-        _ema(state.col, floored.mean(axes[0], keepdims=True), decays.factored) if axes else state.col,
+        _ema(state.col, shard.mean(floored, axes[0], keepdims=True), decays.factored) if axes else state.col,
     )
 
 
@@ -100,14 +101,14 @@ class TensorInputs(NamedTuple):
     """Adafactor's factors of rows and columns, a pair shaped like `state.row` and `state.col`; `()` for rank < 2."""
 
 
-def inputs(gradient: Array, parameter: Array, state: Accumulators) -> TensorInputs:
+def inputs(gradient: Array, parameter: Array, state: Accumulators, shard: Shard = WHOLE) -> TensorInputs:
     """Gathers them; the factors of rows are relative to the mean over the second largest dimension."""
-    axes = factored_axes(gradient.shape)
-    return TensorInputs(gradient[None], parameter[None], state, _factors(state, axes) if axes else ())
+    axes = factored_axes(shard.whole(gradient.shape))
+    return TensorInputs(gradient[None], parameter[None], state, _factors(state, axes, shard) if axes else ())
 
 
-def _factors(state: Accumulators, axes: tuple[int, int]) -> tuple[Array, Array]:
-    mean = state.row.mean(1 + axes[0], keepdims=True)
+def _factors(state: Accumulators, axes: tuple[int, int], shard: Shard) -> tuple[Array, Array]:
+    mean = shard.mean(state.row, 1 + axes[0], keepdims=True)
     return _safe_rsqrt(state.row / (mean + ROW_MEAN_EPS)), _safe_rsqrt(state.col)
 
 

@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mulo import trees
+from mulo import sharding, trees
 from mulo.config import Celo2Config
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update, velo
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
 from mulo.optimizers.scaling import under_multipliers, unzip
 from mulo.optimizers.schedule import learning_rate
 from mulo.optimizers.tensor_update import Rule
+from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
 
 MOMENT_EPS = 1e-8
@@ -67,26 +68,32 @@ class Celo2:
     def _factor(self, c: float, update: Array) -> float:
         return c**0.5 if self.config.orthogonalize and update.ndim >= 2 else c
 
-    def _directions(self, theta: Theta) -> optax.GradientTransformation:
+    def _directions(self, theta: Theta) -> optax.GradientTransformationExtraArgs:
         """The learned direction of every tensor, of RMS 1."""
 
         def init_fn(params: Params) -> DirectionState:
             return DirectionState(jax.tree.map(lambda p: accumulators.initial(p.shape, _decays()), params))
 
-        def update_fn(updates: Any, state: DirectionState, params: Params) -> tuple[Any, DirectionState]:
-            def direct(g: Array, p: Array, old: Accumulators) -> tuple[Array, Accumulators]:
-                direction, accumulated = tensor_update.update(_rule(), theta["mlp"], _decays(), g, p, old)
-                return self._normalized(direction), accumulated
+        def update_fn(
+            updates: Any, state: DirectionState, params: Params, *, shards: Shards | None = None, **extra: Any
+        ) -> tuple[Any, DirectionState]:
+            del extra
 
-            directions, tensors = unzip(jax.tree.map(direct, updates, params, state.tensors), updates)
+            def direct(g: Array, p: Array, old: Accumulators, shard: Shard) -> tuple[Array, Accumulators]:
+                direction, accumulated = tensor_update.update(_rule(), theta["mlp"], _decays(), g, p, old, shard=shard)
+                return self._normalized(direction, shard), accumulated
+
+            laid_out = sharding.by_path(shards, updates)
+            directions, tensors = unzip(jax.tree.map(direct, updates, params, state.tensors, laid_out), updates)
             return directions, DirectionState(tensors)
 
-        return optax.GradientTransformation(init_fn, update_fn)
+        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
-    def _normalized(self, direction: Array) -> Array:
+    def _normalized(self, direction: Array, shard: Shard) -> Array:
         if self.config.orthogonalize:
-            direction = orthogonalize(direction)
-        mean_square = jnp.mean(jnp.square(direction), axis=(-2, -1), keepdims=True)
+            # A step of Newton–Schulz multiplies whole matrices: every device takes it for all of them.
+            direction = shard.part(orthogonalize(shard.gather(direction)))
+        mean_square = shard.mean(jnp.square(direction), (-2, -1), keepdims=True)
         return direction * jax.lax.rsqrt(mean_square + RMS_EPS)
 
 

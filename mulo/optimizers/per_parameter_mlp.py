@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulo.optimizers.tiles import over_tiles
+from mulo.sharding import WHOLE, Shard
 from mulo.trees import Weight
 from mulo.types import Array
 
@@ -54,6 +55,8 @@ class Normalizer(NamedTuple):
     eps: float
     axes: tuple[int, ...] | None = None
     """Which of the tensor's dimensions the mean is over; None: all."""
+    shard: Shard = WHOLE
+    """How the tensor that the mean is over is laid out."""
 
 
 class _FirstLayer(NamedTuple):
@@ -103,7 +106,7 @@ def apply(
 
     # Without the barrier XLA would keep features of the whole tensor from their normalisers' computation until here.
     inputs = jax.lax.optimization_barrier(inputs)
-    return over_tiles(entries, (inputs, first.base, first.scales), shape, size)
+    return over_tiles(entries, (inputs, first.base, first.scales), normalizer.shard.varying(jnp.zeros(shape)), size)
 
 
 def _tile_size() -> int:
@@ -133,7 +136,7 @@ def _normalizers(feature: Array, normalizer: Normalizer) -> Array:
     """[K, *shape with some dimensions 1]; a mean over entries that do not vary is that over the tensor."""
     axes = range(feature.ndim - 1) if normalizer.axes is None else normalizer.axes
     over = tuple(1 + axis % (feature.ndim - 1) for axis in axes)
-    return jax.lax.rsqrt(normalizer.eps + jnp.mean(jnp.square(feature), axis=over, keepdims=True))
+    return jax.lax.rsqrt(normalizer.eps + normalizer.shard.mean(jnp.square(feature), over, keepdims=True))
 
 
 def _fused(mlp: MLP, features: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:

@@ -66,8 +66,8 @@ def under_multipliers(
     def update_fn(
         updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
     ) -> tuple[Any, optax.OptState]:
-        del extra
-        moved, state = chain.update(float32(updates), state, float32(required(params, "params", optimizer)))
+        params = float32(required(params, "params", optimizer))
+        moved, state = optax.with_extra_args_support(chain).update(float32(updates), state, params, **extra)
         scaled = jax.tree.map(lambda c, u: factor(c, u) * u, by_path(multipliers, updates), moved)
         return cast_like(scaled, updates), state
 

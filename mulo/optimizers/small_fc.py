@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import optax
 from jax.lax import rsqrt
 
-from mulo import trees
+from mulo import sharding, trees
 from mulo.config import SmallFCConfig
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
 from mulo.optimizers.tensor_update import Rule
+from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
 
 TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -53,30 +54,39 @@ class SmallFC:
             return SmallFCState(tensors, jnp.int32(0), jnp.int32(0))
 
         def update_fn(
-            updates: Any, state: SmallFCState, params: Params | None = None, **extra: Any
+            updates: Any,
+            state: SmallFCState,
+            params: Params | None = None,
+            *,
+            shards: Shards | None = None,
+            **extra: Any,
         ) -> tuple[Any, SmallFCState]:
             del extra
             params = required(params, "params", self.config.name)
-            time = time_features(state.step)
+            time, laid_out = time_features(state.step), sharding.by_path(shards, updates)
 
-            def move(g: Array, p: Array, old: Accumulators, c: float) -> tuple[Array, Accumulators]:
-                step, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time)
+            def move(g: Array, p: Array, old: Accumulators, c: float, shard: Shard) -> tuple[Array, Accumulators]:
+                step, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time, shard)
                 return -c * self.config.step_mult * step, accumulated
 
             gradients = float32(updates)
-            state = state._replace(non_finite=state.non_finite + self._non_finite(gradients))
+            state = state._replace(non_finite=state.non_finite + self._non_finite(gradients, laid_out))
             c = by_path(multipliers, updates)
-            moved, tensors = unzip(jax.tree.map(move, gradients, float32(params), state.tensors, c), updates)
+            pairs = jax.tree.map(move, gradients, float32(params), state.tensors, c, laid_out)
+            moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite)
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
-    def _non_finite(self, gradients: Any) -> Array:
+    def _non_finite(self, gradients: Any, shards: Any) -> Array:
         """How many gradient entries the rule sets to 0."""
         if not self.config.zero_non_finite:
             return jnp.int32(0)
-        counts = [jnp.sum(~jnp.isfinite(g), dtype=jnp.int32) for g in jax.tree.leaves(gradients)]
-        return sum(counts, jnp.int32(0))
+
+        def count(g: Array, shard: Shard) -> Array:
+            return shard.total(jnp.sum(~jnp.isfinite(g), dtype=jnp.int32))
+
+        return sum(jax.tree.leaves(jax.tree.map(count, gradients, shards)), jnp.int32(0))
 
     def _rule(self) -> Rule:
         return Rule(

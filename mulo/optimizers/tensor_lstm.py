@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from mulo.optimizers.accumulators import Accumulators
 from mulo.optimizers.tensor_update import statistics
+from mulo.sharding import Shard
 from mulo.trees import Weight
 from mulo.types import Array, Params
 
@@ -72,15 +73,15 @@ def apply(lstm: TensorLSTM, inputs: Array, state: LSTMState) -> tuple[Array, Arr
     return lstm.controls(hidden), lstm.step_size(hidden)[:, 0], LSTMState(hidden, cell)
 
 
-def inputs(shared: Array, params: Params, tensors: Any) -> Array:
+def inputs(shared: Array, params: Params, tensors: Any, shards: Any) -> Array:
     """[tensors, 30]: the shared inputs (fraction left, loss features) and each tensor's own statistics."""
-    own = jnp.stack(jax.tree.leaves(jax.tree.map(_statistics, params, tensors)))
+    own = jnp.stack(jax.tree.leaves(jax.tree.map(_statistics, params, tensors, shards)))
     return jnp.concatenate([jnp.broadcast_to(shared, (len(own), len(shared))), own], axis=1)
 
 
-def _statistics(p: Array, state: Accumulators) -> Array:
+def _statistics(p: Array, state: Accumulators, shard: Shard) -> Array:
     """[12]: mean rms 1, rank one-hot 5, momentum variance 3, rms variance 3 (around the momentum's mean)."""
-    means = statistics(p.astype(jnp.float32), state)
+    means = statistics(p.astype(jnp.float32), state, shard)
     # The published code scales the moments by 1/rms(p) first, which scales these means by it or by its square.
     squared = 1 / jnp.maximum(1e-9, means.parameter)
     rank = jax.nn.one_hot(sum(size > 1 for size in p.shape), RANKS)

@@ -16,6 +16,7 @@ import numpy as np
 from mulo.optimizers import accumulators, native, per_parameter_mlp
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
 from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
+from mulo.sharding import WHOLE, Shard
 from mulo.types import Array
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -49,6 +50,7 @@ def update(
     parameter: Array,
     state: Accumulators,
     constants: Array | None = None,
+    shard: Shard = WHOLE,
 ) -> tuple[Array, Accumulators]:
     """Takes in a gradient.
 
@@ -60,6 +62,7 @@ def update(
         parameter: [*shape], float32.
         state: accumulators of before the step.
         constants: [K], MLP inputs that are the same for every entry.
+        shard: how the tensor is laid out; where it is shared out, the other arguments hold this device's part.
 
     Returns:
         The MLP's step, [*shape], without learning rate and multiplier; the accumulators.
@@ -69,23 +72,24 @@ def update(
         mlp = mlp._replace(
             w0=mlp.w0[:features], b0=mlp.b0 + jnp.matmul(constants, mlp.w0[features:], precision=HIGHEST)
         )
-    chosen = _native if native.available() and gradient.size else _jax
-    return chosen(rule, mlp, decays, gradient, parameter, state)
+    if shard.dimension is None and native.available() and gradient.size:
+        return _native(rule, mlp, decays, gradient, parameter, state)
+    return _jax(rule, mlp, decays, gradient, parameter, state, shard)
 
 
 def _jax(
-    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators
+    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators, shard: Shard
 ) -> tuple[Array, Accumulators]:
     if rule.zero_non_finite:
         gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
     gradient = jnp.clip(gradient, -rule.clip, rule.clip) if math.isfinite(rule.clip) else gradient
-    state = accumulators.update(state, gradient, decays)
+    state = accumulators.update(state, gradient, decays, shard)
 
     def output(direction: Array, magnitude: Array, *_: Array) -> Array:
         return direction * jnp.exp(rule.exp_mult * magnitude) if rule.exp_mult else direction
 
-    given = accumulators.inputs(gradient, parameter, state)
-    return per_parameter_mlp.apply(mlp, rule.features, given, output, rule.normalizer), state
+    given = accumulators.inputs(gradient, parameter, state, shard)
+    return per_parameter_mlp.apply(mlp, rule.features, given, output, rule.normalizer._replace(shard=shard)), state
 
 
 def _native(
@@ -140,16 +144,16 @@ class Statistics(NamedTuple):
     """of (v − the mean of m)², [3]"""
 
 
-def statistics(parameter: Array, state: Accumulators) -> Statistics:
-    """What VeLO's LSTM is told of a tensor."""
+def statistics(parameter: Array, state: Accumulators, shard: Shard = WHOLE) -> Statistics:
+    """What VeLO's LSTM is told of a tensor, from it or from this device's part of it."""
     p, m, v = parameter, state.momentum, state.second_moment
-    if native.available() and p.size:
+    if shard.dimension is None and native.available() and p.size:
         call = jax.ffi.ffi_call(
             native.STATISTICS, jax.ShapeDtypeStruct((11,), jnp.float32), vmap_method="broadcast_all"
         )
         first, momentum, second, variance, spread = jnp.split(call(p, m, v), (1, 4, 5, 8))
         return Statistics(first[0], momentum, second, variance, spread)
     axes = tuple(range(1, m.ndim))
-    mean = m.mean(axes, keepdims=True)
-    variance, spread = (jnp.square(x - mean).mean(axes) for x in (m, v))
-    return Statistics(jnp.mean(jnp.square(p)), mean.reshape(-1), v.mean(axes), variance, spread)
+    mean = shard.mean(m, axes, keepdims=True)
+    variance, spread = (shard.mean(jnp.square(x - mean), axes) for x in (m, v))
+    return Statistics(shard.mean(jnp.square(p)), mean.reshape(-1), shard.mean(v, axes), variance, spread)

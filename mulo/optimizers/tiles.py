@@ -10,18 +10,19 @@ import jax.numpy as jnp
 from mulo.types import Array
 
 
-def over_tiles(f: Callable[[Any], Array], inputs: Any, shape: tuple[int, ...], size: int) -> Array:
+def over_tiles(f: Callable[[Any], Array], inputs: Any, out: Array, size: int) -> Array:
     """`f(inputs)`, computed in tiles of about `size` entries.
 
     Args:
         f: elementwise along the tensor's dimensions; from leaves [..., *tile] to [*tile].
         inputs: pytree of arrays [K, *shape], in which dimensions may be 1 where the input does not vary.
-        shape: the tensor's.
+        out: [*shape], float32, of which every entry is overwritten.
         size: entries of a tile; a tensor with no more than these is one tile.
 
     Returns:
         [*shape], float32.
     """
+    shape = out.shape
     axis, block = tile(shape, size)
     if block == 0:
         return f(inputs)
@@ -35,7 +36,7 @@ def over_tiles(f: Callable[[Any], Array], inputs: Any, shape: tuple[int, ...], s
         part = jax.tree.map(lambda x: _slice(x, start, sizes), inputs)
         return jax.lax.dynamic_update_slice(out, f(part).reshape(sizes), start)
 
-    return jax.lax.fori_loop(0, math.prod(counts), body, jnp.zeros(shape))
+    return jax.lax.fori_loop(0, math.prod(counts), body, out)
 
 
 def tile(shape: tuple[int, ...], size: int) -> tuple[int, int]:

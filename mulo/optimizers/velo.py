@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax.lax import rsqrt
 
-from mulo import trees
+from mulo import sharding, trees
 from mulo.config import VeLOConfig
 from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
@@ -21,6 +21,7 @@ from mulo.optimizers.loss_features import LossFeatureState
 from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
 from mulo.optimizers.tensor_lstm import LSTMState
 from mulo.optimizers.tensor_update import Rule
+from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
 
 FEATURES = 30
@@ -73,25 +74,29 @@ class VeLO:
             params: Params | None = None,
             *,
             value: Array | None = None,
+            shards: Shards | None = None,
             **extra: Any,
         ) -> tuple[Any, VeLOState]:
             del extra
             params = required(params, "params", self.config.name)
             loss = required(value, "value", self.config.name)
-            params = float32(params)
+            params, laid_out = float32(params), sharding.by_path(shards, updates)
             loss_state, loss_inputs = loss_features.update(state.loss, loss, num_steps)
             shared = jnp.concatenate([_fraction_left(state.step / num_steps), loss_inputs])
-            inputs = tensor_lstm.inputs(shared, params, state.tensors)
+            inputs = tensor_lstm.inputs(shared, params, state.tensors, laid_out)
             mlps, rates, lstm = self._mix(theta, inputs, state.lstm)
             order = jax.tree.unflatten(jax.tree.structure(updates), range(len(rates)))
 
-            def move(g: Array, p: Array, old: Accumulators, c: float, i: int) -> tuple[Array, Accumulators]:
+            def move(
+                g: Array, p: Array, old: Accumulators, c: float, i: int, shard: Shard
+            ) -> tuple[Array, Accumulators]:
                 mlp = jax.tree.map(lambda weights: weights[i], mlps)
-                step, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old)
-                return -c * rates[i] * self._scale(p) * step, accumulated
+                step, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old, shard=shard)
+                return -c * rates[i] * self._scale(p, shard) * step, accumulated
 
             c = by_path(multipliers, updates)
-            moved, tensors = unzip(jax.tree.map(move, float32(updates), params, state.tensors, c, order), updates)
+            pairs = jax.tree.map(move, float32(updates), params, state.tensors, c, order, laid_out)
+            moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -106,10 +111,10 @@ class VeLO:
 
         return jax.tree.map(mixed, theta["mlp"]), rates, state
 
-    def _scale(self, p: Array) -> Array | float:
+    def _scale(self, p: Array, shard: Shard) -> Array | float:
         if not self.config.param_scale_mult:
             return self.config.step_mult
-        return self.config.step_mult * jnp.sqrt(jnp.mean(jnp.square(p)) + SCALE_EPS)
+        return self.config.step_mult * jnp.sqrt(shard.mean(jnp.square(p)) + SCALE_EPS)
 
     def _rule(self) -> Rule:
         return Rule(

@@ -1,0 +1,88 @@
+"""One network spread over several devices is trained as on one, and no device holds all of it.
+
+On one device, updates go through the native kernel, which recorded trajectories check: another implementation than
+the one that works on parts.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from mulo.errors import ConfigError
+from mulo.evaluation.model_devices import model_mesh
+from tests.command import mulo
+
+SMALLEST_MATRIX = 2 * 32 * 12
+"""Entries of the output matrices of the two seeds that `over_devices` trains; activations have fewer."""
+
+
+@pytest.fixture(scope="module", params=["small_fc", "velo", "celo2", "celo2_orthogonal", "mu_adam"])
+def compared(request, fast_compilation):
+    """The architecture, and what `over_devices` finds about it on 1, 2 and 4 devices."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.evaluation.over_devices", request.param, json.dumps(fast_compilation)],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "4"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return request.param, json.loads(done.stdout)
+
+
+def test_updates_and_trainings_agree(compared):
+    """Up to float32 rounding: sums are added up in another order, which moves an update by a few times 1e-7, and
+    Newton–Schulz multiplies that by its slope of 3.4 per step; 20 steps do not let it grow much."""
+    _, found = compared
+    assert found["updates"] <= 1e-5
+    assert max(found[devices]["losses"] for devices in "124") <= 1e-4
+    assert found["moved"] > 5e-3
+
+
+def test_each_device_holds_its_share(compared):
+    """All but vectors and the small moments of rows and columns."""
+    _, found = compared
+    for devices in (1, 2, 4):
+        assert found[str(devices)]["share"] <= 1 / devices + 0.08
+
+
+def test_no_whole_matrix_travels(compared):
+    """A whole step, forward and backward pass included, sends activations, vectors and means; Newton–Schulz needs
+    whole matrices, which also shows that one would be seen."""
+    name, found = compared
+    for devices in "24":
+        assert 0 < found[devices]["reduced"] < SMALLEST_MATRIX
+        assert (found[devices]["gathered"] >= SMALLEST_MATRIX) == (name == "celo2_orthogonal")
+
+
+def losses(path):
+    with path.open() as file:
+        return [float(row[key]) for row in csv.DictReader(file) for key in ("train_loss", "test_loss")]
+
+
+def test_the_setting_spreads_an_evaluation(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
+    small = ["task=mlp", "task.width=8", "task.batch_size=8", "evaluation.steps=4", "evaluation.seeds=2", "logger=none"]
+    for devices in (1, 2):
+        arguments = [f"evaluation.model_devices={devices}", f"run_dir=on{devices}", "evaluation.baselines=[]"]
+        done = mulo("mode=evaluate", "optimizer=mu_adam", *small, *arguments, cwd=tmp_path)
+        assert done.code == 0, done.err
+        assert ("each network on 2 devices" in done.out) == (devices == 2)
+    alone, spread = (losses(tmp_path / f"on{devices}/results.csv") for devices in (1, 2))
+    assert len(alone) == 4
+    np.testing.assert_allclose(spread, alone, rtol=1e-4)
+
+
+def test_more_devices_than_there_are_is_an_error():
+    there = jax.local_device_count()
+    with pytest.raises(ConfigError, match=rf"model_devices={there + 1} .*are, {there} \(.*JAX_NUM_CPU_DEVICES"):
+        model_mesh(there + 1)
+    assert model_mesh(1) is None
