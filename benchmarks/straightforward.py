@@ -4,12 +4,14 @@ This is how the field's code computes it: an array [entries, features] per tenso
 It is the yardstick of the benchmarks and the oracle of the tests.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from mulo.optimizers import native, per_parameter_mlp
 from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
 from mulo.types import Array
 
@@ -32,3 +34,17 @@ def apply(
     hidden = jax.nn.relu(table @ mlp.w0 + mlp.b0)
     hidden = jax.nn.relu(hidden @ mlp.w1 + mlp.b1)
     return output(*jnp.moveaxis(hidden @ mlp.w2 + mlp.b2, -1, 0))
+
+
+@contextmanager
+def traced_as(form: str) -> Iterator[None]:
+    """Programs traced inside use this form of the update: `straightforward`, `jax` or `native`."""
+    own = per_parameter_mlp.apply, native.available
+    try:
+        if form == "straightforward":
+            per_parameter_mlp.apply = apply
+        if form != "native":
+            native.available = lambda: False  # type: ignore[assignment]
+        yield
+    finally:
+        per_parameter_mlp.apply, native.available = own

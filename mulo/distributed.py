@@ -32,8 +32,8 @@ def join(wish: str) -> None:
     except (ValueError, RuntimeError) as error:
         raise ConfigError(
             f"distributed={wish}: the processes of this job did not find each other ({str(error).splitlines()[0]}). "
-            f"Start one job at a time (no -m) with srun or mpirun, or set {', '.join(_VARIABLES)}; distributed=never runs "
-            "this process alone."
+            f"Start one job at a time (no -m) with srun or mpirun, or set {', '.join(_VARIABLES)}; "
+            "distributed=never runs this process alone."
         ) from error
 
 
