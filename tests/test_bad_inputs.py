@@ -57,6 +57,7 @@ BAD = {
     "a width twice": (["task.widths=[16,16]"], "task.widths"),
     "no width": (["task.widths=[]"], "task.widths"),
     "fractional pairs": (["recipe.pairs=1.5"], "recipe.pairs"),
+    "batches that do not share out the pairs": (["recipe.particles_per_batch=3"], "1, 2, 4, 8"),
     "negative seed": (["seed=-1"], "seed=-1"),
     "truncation longer than the unroll": (["recipe.truncation=500"], "recipe.min_length=40"),
     "shortest above longest": (["recipe.min_length=300"], "recipe.max_length=200"),

@@ -70,6 +70,8 @@ class RecipeConfig:
     """Standard deviation of the perturbation of θ."""
     pairs: int = setting(8, low=1)
     """Antithetic pairs (particles) per width."""
+    particles_per_batch: int | None = setting(None, low=1)
+    """Pairs of a width that advance at the same time; fewer need less memory. null: all at once."""
     loss_clip: float = setting(10.0, above=0)
     """An inner loss above this, or not finite, counts as this in the meta-loss."""
     save_every: int = setting(100, low=1)
@@ -79,13 +81,17 @@ class RecipeConfig:
     scale: ScaleConfig = field(default_factory=ScaleConfig)
 
     def check_together(self, prefix: str) -> None:
-        """Truncation ≤ shortest unroll ≤ longest unroll."""
+        """Truncation ≤ shortest unroll ≤ longest unroll; batches share out the pairs evenly."""
         if self.min_length > self.max_length:
             allowed = f"at most {prefix}max_length={self.max_length}"
             raise ConfigError.value(f"{prefix}min_length", self.min_length, allowed)
         if self.truncation > self.min_length:
             allowed = f"at most the shortest unroll, {prefix}min_length={self.min_length}"
             raise ConfigError.value(f"{prefix}truncation", self.truncation, allowed)
+        if self.particles_per_batch is not None and self.pairs % self.particles_per_batch:
+            divisors = ", ".join(str(n) for n in range(1, self.pairs + 1) if self.pairs % n == 0)
+            allowed = f"null or a divisor of {prefix}pairs={self.pairs}: {divisors}"
+            raise ConfigError.value(f"{prefix}particles_per_batch", self.particles_per_batch, allowed)
 
 
 @dataclass(frozen=True)
