@@ -23,6 +23,7 @@ from benchmarks import straightforward
 from mulo import randomness
 from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.optimizers import make_optimizer, native, per_parameter_mlp
+from mulo.planning.updates import per_entry
 
 WIDTHS = (128, 512, 1024, 2048)
 TURNS, CALLS = 3, 4
@@ -33,11 +34,6 @@ LEARNED = {
     "velo h4": VeLOConfig(),
     "celo2 h8": Celo2Config(),
 }
-FULL_FEATURES = {"small_fc": 16, "velo": 18, "celo2": 18}
-"""Features that vary along both dimensions of a matrix: what must be multiplied for every entry."""
-BYTES = 4 * (1 + 6 + 4 + 6 + 1)
-"""Per parameter: the gradient is read for row and column sums; then gradient, parameter and moments are read and the
-moments written; then all are read again and the step is written."""
 RESULTS = Path(__file__).parent / "results" / "update.json"
 
 
@@ -119,9 +115,8 @@ def machine() -> dict[str, Any]:
 
 def floor_ms(config: Any, parameters: int, speeds: dict[str, Any]) -> float:
     """The least time that arithmetic and memory traffic allow."""
-    hidden = config.hidden_size
-    flops = 2 * (FULL_FEATURES[config.architecture] * hidden + hidden**2 + 2 * hidden)
-    return 1e3 * parameters * max(flops / speeds["peak_gflops"], BYTES / speeds["memory_gb_per_s"]) / 1e9
+    cost = per_entry(config)
+    return 1e3 * parameters * max(cost.flops / speeds["peak_gflops"], cost.bytes / speeds["memory_gb_per_s"]) / 1e9
 
 
 def rows(width: int, speeds: dict[str, Any]) -> list[dict[str, Any]]:

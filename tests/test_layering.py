@@ -21,6 +21,7 @@ LAYERS = [
     ["optimizers"],
     ["meta"],
     ["evaluation"],
+    ["planning"],
     ["checkpoint"],
     ["exchange"],
     ["reporting"],

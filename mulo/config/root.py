@@ -16,7 +16,7 @@ from mulo.config.choices import (
 from mulo.config.settings import setting
 from mulo.errors import ConfigError
 
-MODES = ("main", "meta_train", "evaluate", "coordinate_check", "verify")
+MODES = ("main", "meta_train", "evaluate", "coordinate_check", "verify", "plan")
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,18 @@ class CoordinateCheckConfig:
 
 
 @dataclass(frozen=True)
+class PlanConfig:
+    """What mode=plan plans for."""
+
+    device: str = setting("this", choices=("this", "a6000", "a100", "h100", "h200", "v5e", "v5p", "v6e"))
+    """`this` measures a few seconds on this machine; the others are planned from their data sheets."""
+    seconds: float = setting(5.0, above=0, high=3600)
+    """How long to measure with `device=this`, compilation not counted."""
+    output: str | None = None
+    """A JSON file to write the plan to as well."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration of one job."""
 
@@ -146,6 +158,7 @@ class Config:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     coordinate_check: CoordinateCheckConfig = field(default_factory=CoordinateCheckConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
     def check_together(self, prefix: str) -> None:
@@ -154,6 +167,7 @@ class Config:
         needed, also = (("evaluate",), ("coordinate_check",)) if learned else ((), ())
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also)
         _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=("coordinate_check",))
+        _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         trains = self.mode in ("main", "meta_train")
         if trains and not learned:
             raise ConfigError(
@@ -182,6 +196,7 @@ __all__ = [
     "EvaluationConfig",
     "OptimizerConfig",
     "OuterConfig",
+    "PlanConfig",
     "RecipeConfig",
     "ScaleConfig",
     "TaskConfig",

@@ -11,7 +11,7 @@ def batched(f: Callable[[Any, Any], tuple[Any, Any]], state: Any, given: Any, si
     """`f(state, given)` in batches of `size` entries; the state's new entries are written over the old ones.
 
     Args:
-        f: acts on every entry of the leading axis alone; from (state, given) to (new state of the same shapes, results).
+        f: acts on every entry of the leading axis alone; from (state, given) to (new state, results).
         state: pytree of arrays [entries, ...]; where it is donated, no second copy of it is made.
         given: pytree of arrays [entries, ...].
         size: divides the number of entries.
