@@ -89,6 +89,11 @@ BAD = {
     "reference pickled": (["mode=verify", "reference=pickled.npz"], "pickle"),
     "reference unknown": (["mode=verify", "reference=celo.npz"], "celo9"),
     "reference in training": (["reference=text.npz"], "mode=verify"),
+    "plan for an unknown device": (["mode=plan", "plan.device=tpu"], "h100"),
+    "plan for no time": (["mode=plan", "plan.seconds=0"], "plan.seconds=0"),
+    "plan into a folder": (["mode=plan", "plan.output=empty"], "plan.output=empty"),
+    "plan into a missing folder": (["mode=plan", "plan.output=nowhere/plan.json"], "nowhere"),
+    "plan elsewhere": (["plan.output=plan.json"], "mode=plan"),
     "two files with θ": (["mode=coordinate_check", "checkpoint=run", "reference=text.npz"], "give one of them"),
 }
 

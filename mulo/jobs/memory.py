@@ -12,6 +12,8 @@ from mulo.planning import memory
 from mulo.planning.available import available_bytes
 from mulo.planning.memory import Peak, Platform, Training
 from mulo.planning.plan import Contestant
+from mulo.planning.programs import size_of
+from mulo.planning.steps import shapes
 from mulo.reporting.units import of_bytes
 
 
@@ -40,15 +42,17 @@ def check_meta_training(
     own = trainings(trained, platform)
     peak = memory.meta_training(own, config.recipe, platform, devices)
     if peak.total > available:
-        raise MemoryLimitError(_said("Meta-training", peak, available) + _advice(config, own, platform, available))
+        raise MemoryLimitError(
+            _said("Meta-training", peak, available) + _advice(config, own, platform, available, devices)
+        )
 
 
-def _advice(config: Config, own: Sequence[Training], platform: Platform, available: float) -> str:
+def _advice(config: Config, own: Sequence[Training], platform: Platform, available: float, devices: int) -> str:
     """The largest batch that would fit, else what to make smaller."""
     recipe = config.recipe
     for size in range((recipe.particles_per_batch or recipe.pairs) - 1, 0, -1):
         smaller = replace(recipe, particles_per_batch=size)
-        if recipe.pairs % size == 0 and memory.meta_training(own, smaller, platform).total <= available:
+        if recipe.pairs % size == 0 and memory.meta_training(own, smaller, platform, devices).total <= available:
             return f"recipe.particles_per_batch={size} would fit."
     worst = max(own, key=lambda training: training.state + training.work)
     return (
@@ -60,11 +64,8 @@ def _advice(config: Config, own: Sequence[Training], platform: Platform, availab
 
 def evaluation_peak(config: Config, evaluated: Sequence[Contestant], platform: Platform) -> tuple[Peak, str]:
     """The largest cell's, with its task's name."""
-    cells = [
-        (task, memory.training(task, contestant.config, platform))
-        for contestant in evaluated
-        for task in [contestant.tasks[-1]]
-    ]
+    largest = [(max(own.tasks, key=lambda task: size_of(shapes(task)[0])), own.config) for own in evaluated]
+    cells = [(task, memory.training(task, settings, platform)) for task, settings in largest]
     return memory.evaluation(cells, config.evaluation.seeds)
 
 
