@@ -25,7 +25,7 @@ def evaluated(config: Config, dataset: Dataset | None = None) -> list[Contestant
         configs.append(checkpoint.read_meta(settings.sp_twin).optimizer)
     configs += [getattr(settings, name) for name in settings.baselines]
     alone = config.mode == "evaluate" or isinstance(config.optimizer, AdamConfig)
-    sizes = widths(replace(config, mode="evaluate" if alone else "main", checkpoint=config.checkpoint))
+    sizes = widths(replace(config, mode="evaluate" if alone else "main"))
     return [
         Contestant(
             chosen, make_tasks(config.task, config.task.parametrization or chosen.parametrization, dataset, sizes)

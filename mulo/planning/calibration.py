@@ -12,7 +12,7 @@ import numpy as np
 
 from mulo import randomness
 from mulo.config import AdamConfig, OptimizerConfig, RecipeConfig
-from mulo.meta.devices import particle_mesh
+from mulo.meta.devices import particle_mesh, split
 from mulo.meta.estimators import Estimator
 from mulo.meta.trainer import Trainer
 from mulo.meta.unroll import start
@@ -84,7 +84,9 @@ def _pair(task: Task, config: OptimizerConfig, recipe: RecipeConfig, seconds: fl
     theta = optimizer.init(key)
     thetas = jax.tree.map(lambda x: np.broadcast_to(x, (2, *np.shape(x))), theta)
     keys, lengths = jax.random.split(key, 2), jnp.full(2, recipe.max_length, jnp.int32)
-    training: Any = jax.jit(jax.vmap(lambda k: start(task, optimizer, theta, recipe.max_length, k)))(keys)
+    started = jax.jit(jax.vmap(lambda k: start(task, optimizer, theta, recipe.max_length, k)))(keys)
+    # Laid out as `advance` returns it: the second call would be compiled anew otherwise.
+    training: Any = split(estimator.mesh, started)
 
     def step() -> None:
         nonlocal training
