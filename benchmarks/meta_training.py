@@ -129,7 +129,10 @@ def compared(name: str) -> list[Row]:
     config = SmallFCConfig(hidden_size=place["hidden_size"])
     network = MLPConfig(width=place["width"], depth=place["depth"], batch_size=place["batch_size"])
     task = make_tasks(network, "mup", dataset(place["pixels"]))[0]
-    contestants = {"straightforward loop": Loop(task, make_optimizer(config)), "mulo": Ours(task, make_optimizer(config))}
+    contestants = {
+        "straightforward loop": Loop(task, make_optimizer(config)),
+        "mulo": Ours(task, make_optimizer(config)),
+    }
     for _ in range(TURNS):
         for contestant in contestants.values():
             contestant.turn()

@@ -34,6 +34,10 @@ class ReferenceFileError(MuloError):
     """A file of somebody else's weights or trajectories cannot be read."""
 
 
+class MemoryLimitError(MuloError):
+    """A job needs more memory than there is."""
+
+
 class Interrupted(MuloError):
     """The user or the system asked the job to stop; everything needed to resume is saved."""
 

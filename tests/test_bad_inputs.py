@@ -57,6 +57,7 @@ BAD = {
     "a width twice": (["task.widths=[16,16]"], "task.widths"),
     "no width": (["task.widths=[]"], "task.widths"),
     "fractional pairs": (["recipe.pairs=1.5"], "recipe.pairs"),
+    "batches that do not share out the pairs": (["recipe.particles_per_batch=3"], "1, 2, 4, 8"),
     "negative seed": (["seed=-1"], "seed=-1"),
     "truncation longer than the unroll": (["recipe.truncation=500"], "recipe.min_length=40"),
     "shortest above longest": (["recipe.min_length=300"], "recipe.max_length=200"),
@@ -90,6 +91,11 @@ BAD = {
     "reference pickled": (["mode=verify", "reference=pickled.npz"], "pickle"),
     "reference unknown": (["mode=verify", "reference=celo.npz"], "celo9"),
     "reference in training": (["reference=text.npz"], "mode=verify"),
+    "plan for an unknown device": (["mode=plan", "plan.device=tpu"], "h100"),
+    "plan for no time": (["mode=plan", "plan.seconds=0"], "plan.seconds=0"),
+    "plan into a folder": (["mode=plan", "plan.output=empty"], "plan.output=empty"),
+    "plan into a missing folder": (["mode=plan", "plan.output=nowhere/plan.json"], "nowhere"),
+    "plan elsewhere": (["plan.output=plan.json"], "mode=plan"),
     "two files with θ": (["mode=coordinate_check", "checkpoint=run", "reference=text.npz"], "give one of them"),
 }
 

@@ -22,6 +22,7 @@ LAYERS = [
     ["optimizers"],
     ["meta"],
     ["evaluation"],
+    ["planning"],
     ["checkpoint"],
     ["exchange"],
     ["reporting"],

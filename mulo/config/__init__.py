@@ -16,7 +16,7 @@ from mulo.config.choices import (
     VeLOConfig,
 )
 from mulo.config.parse import parse, parse_group, to_dict
-from mulo.config.root import Config, CoordinateCheckConfig, EvaluationConfig, OuterConfig, RecipeConfig
+from mulo.config.root import Config, CoordinateCheckConfig, EvaluationConfig, OuterConfig, PlanConfig, RecipeConfig
 
 __all__ = [
     "AdamConfig",
@@ -32,6 +32,7 @@ __all__ = [
     "MLPMultiwidthConfig",
     "OptimizerConfig",
     "OuterConfig",
+    "PlanConfig",
     "RecipeConfig",
     "SmallFCConfig",
     "SyntheticDataConfig",

@@ -16,7 +16,7 @@ from mulo.config.choices import (
 from mulo.config.settings import setting
 from mulo.errors import ConfigError
 
-MODES = ("main", "meta_train", "evaluate", "coordinate_check", "verify")
+MODES = ("main", "meta_train", "evaluate", "coordinate_check", "verify", "plan")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class RecipeConfig:
     """Standard deviation of the perturbation of θ."""
     pairs: int = setting(8, low=1)
     """Antithetic pairs (particles) per width."""
+    particles_per_batch: int | None = setting(None, low=1)
+    """Pairs of a width that advance at the same time; fewer need less memory. null: all at once."""
     loss_clip: float = setting(10.0, above=0)
     """An inner loss above this, or not finite, counts as this in the meta-loss."""
     save_every: int = setting(100, low=1)
@@ -79,13 +81,17 @@ class RecipeConfig:
     scale: ScaleConfig = field(default_factory=ScaleConfig)
 
     def check_together(self, prefix: str) -> None:
-        """Truncation ≤ shortest unroll ≤ longest unroll."""
+        """Truncation ≤ shortest unroll ≤ longest unroll; batches share out the pairs evenly."""
         if self.min_length > self.max_length:
             allowed = f"at most {prefix}max_length={self.max_length}"
             raise ConfigError.value(f"{prefix}min_length", self.min_length, allowed)
         if self.truncation > self.min_length:
             allowed = f"at most the shortest unroll, {prefix}min_length={self.min_length}"
             raise ConfigError.value(f"{prefix}truncation", self.truncation, allowed)
+        if self.particles_per_batch is not None and self.pairs % self.particles_per_batch:
+            divisors = ", ".join(str(n) for n in range(1, self.pairs + 1) if self.pairs % n == 0)
+            allowed = f"null or a divisor of {prefix}pairs={self.pairs}: {divisors}"
+            raise ConfigError.value(f"{prefix}particles_per_batch", self.particles_per_batch, allowed)
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,18 @@ class CoordinateCheckConfig:
 
 
 @dataclass(frozen=True)
+class PlanConfig:
+    """What mode=plan plans for."""
+
+    device: str = setting("this", choices=("this", "a6000", "a100", "h100", "h200", "v5e", "v5p", "v6e"))
+    """`this` measures a few seconds on this machine; the others are planned from their data sheets."""
+    seconds: float = setting(5.0, above=0, high=3600)
+    """How long to measure with `device=this`, compilation not counted."""
+    output: str | None = None
+    """A JSON file to write the plan to as well."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration of one job."""
 
@@ -145,6 +163,7 @@ class Config:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     coordinate_check: CoordinateCheckConfig = field(default_factory=CoordinateCheckConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
     def check_together(self, prefix: str) -> None:
@@ -153,6 +172,7 @@ class Config:
         needed, also = (("evaluate",), ("coordinate_check",)) if learned else ((), ())
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also)
         _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=("coordinate_check",))
+        _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         trains = self.mode in ("main", "meta_train")
         if trains and not learned:
             raise ConfigError(
@@ -181,6 +201,7 @@ __all__ = [
     "EvaluationConfig",
     "OptimizerConfig",
     "OuterConfig",
+    "PlanConfig",
     "RecipeConfig",
     "ScaleConfig",
     "TaskConfig",

@@ -6,10 +6,11 @@ from mulo import distributed
 from mulo.cache import keep_compiled_programs
 from mulo.config import Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
-from mulo.jobs import run_directory
+from mulo.jobs import memory, run_directory
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import evaluate
 from mulo.jobs.meta_train import meta_train
+from mulo.jobs.plan import plan
 from mulo.jobs.stopping import graceful_stop
 from mulo.jobs.theta import theta_of
 from mulo.jobs.verify import verify
@@ -35,6 +36,7 @@ def _check_machine(config: Config) -> None:
     """Refuses now, in every process, what would fail hours later."""
     if config.mode in ("main", "evaluate"):
         model_mesh(config.evaluation.model_devices)
+    memory.check(config)
 
 
 def _follow(config: Config, console: Console) -> None:
@@ -48,6 +50,8 @@ def _follow(config: Config, console: Console) -> None:
 def _lead(config: Config, console: Console) -> int:
     if config.mode == "verify":
         return verify(config, console)
+    if config.mode == "plan":
+        return plan(config, console)
     # A damaged checkpoint is found before anything is made on disk.
     theta = theta_of(config) if config.mode in ("evaluate", "coordinate_check") else None
     folder = run_directory.open_run(config)

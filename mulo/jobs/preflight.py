@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mulo import checkpoint
@@ -28,7 +29,9 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
         config = replace(config, optimizer=stored)
     if config.evaluation.sp_twin is not None:
         _check_twin(config)
-    if config.mode != "verify":
+    if config.mode == "plan":
+        _check_output(config)
+    elif config.mode != "verify":
         run_directory.check(config)
     return config
 
@@ -59,6 +62,17 @@ def _check_agrees(stored: OptimizerConfig, given: OptimizerConfig, explicit: Col
                 f"{key}={new.get(name)} contradicts the file given, whose θ was meta-trained with {old.get(name)}. "
                 "Leave it away: static settings travel with θ."
             )
+
+
+def _check_output(config: Config) -> None:
+    """Refuses, before anything is measured, a place where no file can be written."""
+    path = Path(config.plan.output or "plan.json").absolute()
+    if path.is_dir():
+        raise ConfigError.value("plan.output", config.plan.output, "the name of a file", "This is a folder.")
+    if not path.parent.is_dir():
+        raise ConfigError.value(
+            "plan.output", config.plan.output, "a file in an existing folder", f"{path.parent} is none."
+        )
 
 
 def _check_twin(config: Config) -> None:

@@ -12,7 +12,7 @@ from mulo.config import Config, to_dict
 from mulo.errors import ConfigError
 from mulo.evaluation.results import replacing
 
-_DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed")
+_DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan")
 """Settings that may change between two starts of one run."""
 
 

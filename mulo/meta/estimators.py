@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from mulo import randomness
 from mulo.config import RecipeConfig
+from mulo.meta.batches import batched
 from mulo.meta.devices import SPLIT, WHOLE, gathered, particle_mesh, replicate, split
 from mulo.meta.particles import Particles, both, initial, perturbations, renewed, restarted, sides
 from mulo.meta.unroll import Training, clip_losses, start, unroll
@@ -115,20 +116,27 @@ class Estimator:
     def _advance(
         self, thetas: Theta, training: Training, lengths: Array, data: Any, keys: Array, index: Array
     ) -> tuple[Training, Losses]:
-        """The part of `advance` on one device."""
+        """The part of `advance` on one device, all trainings at once or batch by batch."""
 
-        def one(theta: Theta, training: Training, length: Array, key: Array) -> tuple[Training, Losses]:
+        def one(training: Training, given: tuple[Theta, Array, Array]) -> tuple[Training, Losses]:
+            theta, length, key = given
             steps = jax.random.split(randomness.branch(key, index), self.recipe.truncation)
             training, losses = unroll(self.task, self.optimizer, theta, training, length, data, steps)
             return training, self._count(losses)
 
-        return jax.vmap(one)(thetas, training, lengths, keys)
+        batch = _batch(len(keys) // 2, self.recipe.particles_per_batch)
+        return batched(jax.vmap(one), training, (thetas, lengths, keys), 2 * batch)
 
     def _count(self, losses: Array) -> Losses:
         ceiling = self.recipe.loss_clip
         clipped = clip_losses(losses, ceiling)
         non_finite = jnp.sum(~jnp.isfinite(losses))
         return Losses(clipped.sum(), jnp.sum(clipped >= ceiling), non_finite, jnp.int32(losses.size))
+
+
+def _batch(pairs: int, wanted: int | None) -> int:
+    """Pairs of this device that advance at the same time: as many as wanted, or fewer where that shares them evenly."""
+    return next(n for n in range(min(pairs, wanted or pairs), 0, -1) if pairs % n == 0)
 
 
 class _Perturbed(NamedTuple):

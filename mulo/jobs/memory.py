@@ -1,0 +1,89 @@
+"""Refuses, before anything big is launched, a job that will not fit into memory."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mulo import data
+from mulo.config import Config
+from mulo.errors import MemoryLimitError
+from mulo.jobs import contestants
+from mulo.meta.devices import particle_mesh
+from mulo.planning import memory
+from mulo.planning.available import available_bytes
+from mulo.planning.memory import Peak, Platform, Training
+from mulo.planning.plan import Contestant
+from mulo.planning.programs import size_of
+from mulo.planning.steps import shapes
+from mulo.reporting.units import of_bytes
+
+
+def check(config: Config) -> None:
+    """Estimates what mode=main, meta_train or evaluate needs; raises MemoryLimitError if there is less."""
+    available = available_bytes()
+    if available is None:
+        return
+    dataset, platform = (
+        data.load(config.data),
+        memory.this_platform(config.state_dtype, config.evaluation.model_devices),
+    )
+    if config.mode in ("main", "meta_train"):
+        devices = particle_mesh(config.recipe.pairs).size
+        check_meta_training(config, contestants.trained(config, dataset), platform, available, devices)
+    if config.mode in ("main", "evaluate"):
+        check_evaluation(config, contestants.evaluated(config, dataset), platform, available)
+
+
+def trainings(contestant: Contestant, platform: Platform) -> list[Training]:
+    """Memory of one training per width."""
+    return [memory.training(task, contestant.config, platform) for task in contestant.tasks]
+
+
+def check_meta_training(
+    config: Config, trained: Contestant, platform: Platform, available: float, devices: int = 1
+) -> None:
+    """Raises MemoryLimitError with the batch size that would fit, or the width that is to blame."""
+    own = trainings(trained, platform)
+    peak = memory.meta_training(own, config.recipe, platform, devices)
+    if peak.total > available:
+        raise MemoryLimitError(
+            _said("Meta-training", peak, available) + _advice(config, own, platform, available, devices)
+        )
+
+
+def _advice(config: Config, own: Sequence[Training], platform: Platform, available: float, devices: int) -> str:
+    """The largest batch that would fit, else what to make smaller."""
+    recipe = config.recipe
+    for size in range((recipe.particles_per_batch or recipe.pairs) - 1, 0, -1):
+        smaller = replace(recipe, particles_per_batch=size)
+        if recipe.pairs % size == 0 and memory.meta_training(own, smaller, platform, devices).total <= available:
+            return f"recipe.particles_per_batch={size} would fit."
+    worst = max(own, key=lambda training: training.state + training.work)
+    return (
+        f"No recipe.particles_per_batch would fit: {worst.name} needs most, {of_bytes(worst.state)} of state and "
+        f"{of_bytes(worst.work)} on the way for each of its {2 * recipe.pairs} trainings. "
+        "Choose a smaller width, fewer recipe.pairs or a machine with more memory."
+    )
+
+
+def evaluation_peak(config: Config, evaluated: Sequence[Contestant], platform: Platform) -> tuple[Peak, str]:
+    """The largest cell's, with its task's name."""
+    largest = [(max(own.tasks, key=lambda task: size_of(shapes(task)[0])), own.config) for own in evaluated]
+    cells = [(task, memory.training(task, settings, platform)) for task, settings in largest]
+    return memory.evaluation(cells, config.evaluation.seeds, platform)
+
+
+def check_evaluation(config: Config, evaluated: Sequence[Contestant], platform: Platform, available: float) -> None:
+    """Raises MemoryLimitError naming the network that does not fit."""
+    peak, name = evaluation_peak(config, evaluated, platform)
+    if peak.total > available:
+        raise MemoryLimitError(
+            _said(f"The evaluation of {name}", peak, available)
+            + f"Choose smaller evaluation.widths, or fewer than evaluation.seeds={config.evaluation.seeds}."
+        )
+
+
+def _said(job: str, peak: Peak, available: float) -> str:
+    return (
+        f"{job} needs about {of_bytes(peak.total)} of memory ({of_bytes(peak.state)} state, {of_bytes(peak.work)} "
+        f"on the way, {of_bytes(peak.data)} data), and {of_bytes(available)} are available. "
+    )

@@ -1,0 +1,127 @@
+"""mode=plan: what the main job would cost, without running it."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from mulo import data
+from mulo.config import AdamConfig, Config
+from mulo.errors import MemoryLimitError
+from mulo.evaluation.results import replacing
+from mulo.jobs import contestants, memory
+from mulo.meta.devices import particle_mesh
+from mulo.optimizers import make_optimizer
+from mulo.planning import accelerators
+from mulo.planning import memory as estimates
+from mulo.planning import plan as planning
+from mulo.planning.accelerators import ACCELERATORS
+from mulo.planning.available import available_bytes
+from mulo.planning.calibration import Measured, measure
+from mulo.planning.memory import Platform
+from mulo.planning.plan import Clock, Contestant, Plan
+from mulo.planning.steps import InnerStep, inner_step
+from mulo.reporting.plan_table import print_plan
+from mulo.types import Task
+
+
+def plan(config: Config, console: Console) -> int:
+    """Prints the plan, and writes it to `plan.output` where that is given."""
+    made = make_plan(config)
+    print_plan(made, console)
+    if config.plan.output is not None:
+        with replacing(Path(config.plan.output)) as partial:
+            partial.write_text(json.dumps(made.to_dict(), indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+def make_plan(config: Config) -> Plan:
+    """Counts the whole job: meta-training with its validations, unless the optimizer has no θ, and the evaluation."""
+    dataset = data.load(config.data)
+    trained, evaluated = contestants.trained(config, dataset), contestants.evaluated(config, dataset)
+    platform, device, available = _where(config)
+    clock, said = _clock(config, trained, platform, available)
+    learned = not isinstance(config.optimizer, AdamConfig)
+    phases = planning.meta_training(trained, config.recipe, clock) if learned else []
+    steps = config.evaluation.steps * config.evaluation.seeds
+    phases.append(planning.phase("evaluation", evaluated, steps, clock))
+    theta = jax.eval_shape(make_optimizer(config.optimizer).init, jax.eval_shape(lambda: jax.random.key(0)))
+    return Plan(
+        device=device,
+        assumptions=said,
+        theta_parameters=sum(math.prod(x.shape) for x in jax.tree.leaves(theta)),
+        optimizees=planning.optimizees(trained, clock),
+        phases=phases,
+        memory=_memory(config, trained, evaluated, platform),
+        memory_available=available,
+    )
+
+
+def _where(config: Config) -> tuple[Platform, str, float | None]:
+    """What memory depends on, the device in words, and its memory in bytes."""
+    if config.plan.device == "this":
+        name = f"this machine ({jax.local_device_count()} {jax.default_backend()} device(s))"
+        here = estimates.this_platform(config.state_dtype, config.evaluation.model_devices)
+        return here, name, available_bytes()
+    device = ACCELERATORS[config.plan.device]
+    return Platform(cpu=False, native=False, state_dtype=config.state_dtype), f"one {device.name}", device.memory
+
+
+def _memory(config: Config, trained: Contestant, evaluated: Sequence[Contestant], platform: Platform) -> dict[str, int]:
+    learned = not isinstance(config.optimizer, AdamConfig)
+    found = {}
+    if learned:
+        devices = particle_mesh(config.recipe.pairs).size if config.plan.device == "this" else 1
+        own = memory.trainings(trained, platform)
+        found["meta-training"] = estimates.meta_training(own, config.recipe, platform, devices).total
+    found["evaluation"] = memory.evaluation_peak(config, evaluated, platform)[0].total
+    return found
+
+
+def _clock(config: Config, trained: Contestant, platform: Platform, available: float | None) -> tuple[Clock, list[str]]:
+    """Seconds of an inner step, and in words what they rest on."""
+    if config.plan.device != "this":
+        device = ACCELERATORS[config.plan.device]
+        return lambda contestant, task, step: accelerators.seconds(step, device), accelerators.assumptions(device)
+    tasks = _measurable(trained, platform, available)
+    recipe = config.recipe
+    fits = available is None or _whole_fits(config, trained, platform, available)
+    measured = measure(
+        tasks, config.optimizer, recipe, config.plan.seconds, whole=fits and len(tasks) == len(trained.tasks)
+    )
+    return _extrapolated(config, trained, tasks, measured)
+
+
+def _whole_fits(config: Config, trained: Contestant, platform: Platform, available: float) -> bool:
+    own = memory.trainings(trained, platform)
+    return estimates.meta_training(own, config.recipe, platform).total <= available
+
+
+def _measurable(trained: Contestant, platform: Platform, available: float | None) -> list[Task]:
+    """The tasks of which a pair fits into memory."""
+    sizes = zip(trained.tasks, memory.trainings(trained, platform), strict=True)
+    fitting = [task for task, own in sizes if available is None or 2 * (own.state + own.work) + own.data <= available]
+    if not fitting:
+        raise MemoryLimitError(
+            "Not even one pair of trainings of any network fits into this machine's memory, and none can be measured: "
+            f"plan for another one, such as plan.device={next(iter(ACCELERATORS))}."
+        )
+    return fitting
+
+
+def _extrapolated(
+    config: Config, trained: Contestant, tasks: Sequence[Task], measured: Measured
+) -> tuple[Clock, list[str]]:
+    """Measured where it was measured, else in proportion to arithmetic from the largest network measured."""
+    largest = max(tasks, key=lambda task: inner_step(task, config.optimizer).total.flops)
+    per_flop = measured.by_task[largest.name] / inner_step(largest, config.optimizer).total.flops
+
+    def seconds(contestant: Contestant, task: Task, step: InnerStep) -> float:
+        own = measured.by_task.get(task.name) if contestant.config == config.optimizer else None
+        return per_flop * step.total.flops if own is None else own
+
+    rest = f"Extrapolated from {largest.name} in proportion to arithmetic: all other networks and optimizers."
+    return seconds, [measured.how, rest]

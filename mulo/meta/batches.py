@@ -1,0 +1,40 @@
+"""A vmapped function applied batch by batch, so that what it computes on the way exists for one batch at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def batched(f: Callable[[Any, Any], tuple[Any, Any]], state: Any, given: Any, size: int) -> tuple[Any, Any]:
+    """`f(state, given)` in batches of `size` entries; the state's new entries are written over the old ones.
+
+    Args:
+        f: acts on every entry of the leading axis alone; from (state, given) to (new state, results).
+        state: pytree of arrays [entries, ...]; where it is donated, no second copy of it is made.
+        given: pytree of arrays [entries, ...].
+        size: divides the number of entries.
+
+    Returns:
+        The new state and the results, each leaf [entries, ...].
+    """
+    entries = len(jax.tree.leaves(given)[0])
+    if size == entries:
+        return f(state, given)
+    shapes = jax.eval_shape(f, state, given)[1]
+    results = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def body(index: jax.Array, whole: tuple[Any, Any]) -> tuple[Any, Any]:
+        own, these = (_cut(tree, index * size, size) for tree in (whole[0], given))
+        return jax.tree.map(lambda x, part: _put(x, part, index * size), whole, f(own, these))
+
+    return jax.lax.fori_loop(0, entries // size, body, (state, results))
+
+
+def _cut(tree: Any, start: jax.Array, size: int) -> Any:
+    return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), tree)
+
+
+def _put(x: jax.Array, part: jax.Array, start: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(x, part, start, 0)

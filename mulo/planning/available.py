@@ -1,0 +1,46 @@
+"""How much memory a job can have: the machine's or the container's on CPUs, the device's on accelerators."""
+
+from pathlib import Path
+
+import jax
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_bytes() -> int | None:
+    """Bytes that one device can still take; None where neither the system nor the device tells."""
+    device = jax.local_devices()[0]
+    if device.platform == "cpu":
+        return host_bytes()
+    told = device.memory_stats() or {}
+    return told["bytes_limit"] - told.get("bytes_in_use", 0) if "bytes_limit" in told else None
+
+
+def host_bytes(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
+    """The lesser of what Linux calls available and what the control group leaves; None elsewhere."""
+    return min((n for n in (_meminfo(meminfo), _cgroup(cgroup)) if n is not None), default=None)
+
+
+def _meminfo(path: Path) -> int | None:
+    try:
+        lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        return 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _cgroup(folder: Path) -> int | None:
+    """Version 2, then version 1; files that the system can drop from its cache do not count as used."""
+    for limit, used, droppable in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            stat = folder / Path(limit).parent / "memory.stat"
+            counts = dict(line.split() for line in stat.read_text().splitlines())
+            held = int((folder / used).read_text()) - int(counts[droppable])
+            return int((folder / limit).read_text()) - held
+        except (OSError, KeyError, ValueError):  # no such file, or "max": no limit
+            continue
+    return None

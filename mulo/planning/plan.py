@@ -1,0 +1,101 @@
+"""A plan: what meta-training, its validations and the evaluation cost, in arithmetic, memory and time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from mulo.config import OptimizerConfig, RecipeConfig
+from mulo.planning import steps
+from mulo.planning.programs import Cost
+from mulo.planning.steps import InnerStep
+from mulo.types import Task
+
+
+class Contestant(NamedTuple):
+    """An optimizer with the networks it trains, one per width."""
+
+    config: OptimizerConfig
+    tasks: Sequence[Task]
+
+
+Clock = Callable[[Contestant, Task, InnerStep], float]
+"""Seconds of one inner step of one training."""
+
+
+@dataclass(frozen=True)
+class Optimizee:
+    """One network of the meta-training."""
+
+    name: str
+    parameters: int
+    inner_step_flops: float
+    inner_step_bytes: float
+    inner_step_seconds: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the job. `inner_steps` are those of all trainings together."""
+
+    name: str
+    inner_steps: float
+    flops: float
+    bytes: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that mode=plan says; bytes, floating-point operations and seconds."""
+
+    device: str
+    assumptions: list[str]
+    theta_parameters: int
+    optimizees: list[Optimizee]
+    phases: list[Phase]
+    memory: dict[str, int]
+    """Peak of each job, by its name."""
+    memory_available: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole job; the outer step is a part of meta-training."""
+        return sum(phase.seconds for phase in self.phases if phase.name != OUTER_STEP)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"seconds": self.seconds}
+
+
+OUTER_STEP = "one outer step"
+
+
+def optimizees(trained: Contestant, clock: Clock) -> list[Optimizee]:
+    """One row per width."""
+    rows = []
+    for task in trained.tasks:
+        own = steps.inner_step(task, trained.config)
+        rows.append(Optimizee(task.name, own.parameters, own.total.flops, own.total.bytes, clock(trained, task, own)))
+    return rows
+
+
+def meta_training(trained: Contestant, recipe: RecipeConfig, clock: Clock) -> list[Phase]:
+    """One outer step, all of them, and all validations."""
+    per_step = steps.per_outer_step(recipe)
+    return [
+        phase(OUTER_STEP, [trained], per_step, clock),
+        phase("meta-training", [trained], per_step * recipe.outer_steps, clock),
+        phase("validations", [trained], steps.validation(recipe), clock),
+    ]
+
+
+def phase(name: str, contestants: Sequence[Contestant], inner_steps: float, clock: Clock) -> Phase:
+    """`inner_steps` of every network of every contestant."""
+    total, seconds, networks = Cost(0, 0), 0.0, 0
+    for contestant in contestants:
+        for task in contestant.tasks:
+            own = steps.inner_step(task, contestant.config)
+            total += own.total.times(inner_steps)
+            seconds += clock(contestant, task, own) * inner_steps
+            networks += 1
+    return Phase(name, networks * inner_steps, total.flops, total.bytes, seconds)

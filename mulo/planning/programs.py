@@ -1,0 +1,96 @@
+"""Arithmetic and memory of a function of arrays, counted from its abstract values: nothing is compiled or run."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import Jaxpr, Var
+
+_RELABELS = {"broadcast_in_dim", "convert_element_type", "iota", "reshape", "squeeze", "transpose"}
+"""Operations that compilers fold into the next one: they take no memory of their own."""
+
+
+class Cost(NamedTuple):
+    """Of running something once."""
+
+    flops: float
+    bytes: float
+    """Read from and written to main memory, where nothing that is needed again stays in cache."""
+
+    def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
+        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+
+    def times(self, count: float) -> "Cost":
+        """Of running it `count` times."""
+        return Cost(self.flops * count, self.bytes * count)
+
+
+def size_of(tree: Any) -> int:
+    """Bytes of all leaves, arrays or their shapes."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def matrix_products(f: Callable[..., Any], *shapes: Any) -> Cost:
+    """Of all matrix products and convolutions in `f`; elementwise work between them is taken to be fused into them."""
+    return _products(jax.make_jaxpr(f)(*shapes).jaxpr)
+
+
+def peak_bytes(f: Callable[..., Any], *shapes: Any) -> int:
+    """Most bytes of results alive at one time while `f` runs operation by operation, its arguments not counted."""
+    return _peak(jax.make_jaxpr(f)(*shapes).jaxpr)
+
+
+def _products(jaxpr: Jaxpr) -> Cost:
+    total = Cost(0, 0)
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
+            moved = sum(_bytes(v) for v in (*eqn.invars, *eqn.outvars))
+            total += Cost(2 * math.prod(_shape(eqn.outvars[0])) * _summed(eqn), moved)
+        repeats = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
+        for inner in _inside(eqn):
+            total += _products(inner).times(repeats)
+    return total
+
+
+def _summed(eqn: Any) -> int:
+    """How many products are added up for one entry of the result."""
+    right = _shape(eqn.invars[1])
+    if eqn.primitive.name == "dot_general":
+        return math.prod(right[axis] for axis in eqn.params["dimension_numbers"][0][1])
+    return math.prod(right) // right[eqn.params["dimension_numbers"].rhs_spec[0]]
+
+
+def _peak(jaxpr: Jaxpr) -> int:
+    last = {v: len(jaxpr.eqns) for v in jaxpr.outvars if isinstance(v, Var)}
+    for i, eqn in reversed(list(enumerate(jaxpr.eqns))):
+        for v in eqn.invars:
+            if isinstance(v, Var):
+                last.setdefault(v, i)
+    held: dict[Var, int] = {}
+    peak = 0
+    for i, eqn in enumerate(jaxpr.eqns):
+        within = max((_peak(inner) for inner in _inside(eqn)), default=0)
+        relabels = eqn.primitive.name in _RELABELS
+        made = {v: 0 if relabels else _bytes(v) for v in eqn.outvars if v in last}
+        peak = max(peak, sum(held.values()) + max(within, sum(made.values())))
+        freed = sum(held.pop(v, 0) for v in {v for v in eqn.invars if isinstance(v, Var)} if last[v] == i)
+        held |= dict.fromkeys(made, freed) if relabels else made
+    return peak
+
+
+def _inside(eqn: Any) -> Iterator[Jaxpr]:
+    """The programs that an operation runs, such as a loop's body."""
+    for value in eqn.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(part, "jaxpr", part)
+            if isinstance(inner, Jaxpr):
+                yield inner
+
+
+def _bytes(v: Any) -> int:
+    return size_of(v.aval) if hasattr(v.aval, "dtype") else 0
+
+
+def _shape(v: Any) -> tuple[int, ...]:
+    return v.aval.shape

@@ -1,0 +1,68 @@
+"""One inner step of one optimizee as the parts that a processor's speeds apply to, and how many of them a job takes."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from mulo.config import OptimizerConfig, RecipeConfig
+from mulo.planning.programs import Cost, matrix_products, size_of
+from mulo.planning.updates import update
+from mulo.types import Task
+
+
+class InnerStep(NamedTuple):
+    """Of one optimizee under one optimizer."""
+
+    parameters: int
+    gradient: Cost
+    """Matrix products, forward and backward."""
+    update: Cost
+    """The optimizer's."""
+    sampling: Cost
+    """Of writing the minibatch; the random numbers of synthetic data are not counted."""
+
+    @property
+    def total(self) -> Cost:
+        """All parts together."""
+        return self.gradient + self.update + self.sampling
+
+
+def inner_step(task: Task, config: OptimizerConfig) -> InnerStep:
+    """Counted from shapes alone."""
+    params, batch = shapes(task)
+    leaves = jax.tree.leaves(params)
+    return InnerStep(
+        sum(math.prod(x.shape) for x in leaves),
+        matrix_products(jax.grad(task.loss), params, batch),
+        update(config, [x.shape for x in leaves]),
+        Cost(0, size_of(batch)),
+    )
+
+
+def shapes(task: Task) -> tuple[Any, Any]:
+    """Parameters and a minibatch as abstract arrays."""
+    key = jax.eval_shape(partial(jax.random.key, 0))
+    return jax.eval_shape(task.init, key), jax.eval_shape(task.sample, task.data, key)
+
+
+def truncations_per_outer_step(recipe: RecipeConfig) -> float:
+    """1, but for full ES, whose outer step is a whole unroll: the mean of its log-uniform length."""
+    if recipe.estimator != "es":
+        return 1
+    low, high = recipe.min_length, recipe.max_length
+    mean = (high - low) / math.log(high / low) if high > low else low
+    return mean / recipe.truncation
+
+
+def per_outer_step(recipe: RecipeConfig) -> float:
+    """Inner steps of all trainings of one width."""
+    return 2 * recipe.pairs * recipe.truncation * truncations_per_outer_step(recipe)
+
+
+def validation(recipe: RecipeConfig) -> int:
+    """Inner steps of all validations of one width: one before meta-training, every `validate_every`, one at its end."""
+    times = 1 + math.ceil(recipe.outer_steps / recipe.validate_every)
+    unroll = recipe.truncation * max(1, round(recipe.max_length / recipe.truncation))
+    return 2 * recipe.pairs * unroll * times

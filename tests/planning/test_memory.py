@@ -1,0 +1,103 @@
+"""Memory estimates against XLA's own, the refusal of what will not fit, and what is available."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mulo.config import MLPConfig, RecipeConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
+from mulo.data import load
+from mulo.errors import MemoryLimitError
+from mulo.jobs import contestants, memory
+from mulo.meta.estimators import Estimator
+from mulo.meta.unroll import start
+from mulo.optimizers import make_optimizer
+from mulo.planning import memory as estimates
+from mulo.planning.available import host_bytes
+from mulo.tasks import make_tasks
+from tests.test_configs import composed
+
+PAIRS = 3
+
+
+def compiled(config, size, **changes):
+    """XLA's bytes of a truncation (state, scratch) and the task."""
+    task = make_tasks(MLPConfig(**changes), "mup", load(SyntheticDataConfig(shape=[48])))[0]
+    recipe = RecipeConfig(pairs=PAIRS, particles_per_batch=size, truncation=3)
+    estimator = Estimator(task, make_optimizer(config), recipe)
+    key, many = jax.random.key(0), 2 * PAIRS
+    theta = jax.eval_shape(estimator.optimizer.init, key)
+    training = jax.eval_shape(lambda theta, key: start(task, estimator.optimizer, theta, 1, key), theta, key)
+    stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((many, *x.shape), x.dtype), (theta, training))
+    rest = (jnp.zeros(many, jnp.int32), task.data, jax.random.split(key, many), np.int32(0))
+    found = estimator._compiled.lower(*stacked, *rest).compile().memory_analysis()
+    return found.alias_size_in_bytes, found.temp_size_in_bytes, task, recipe
+
+
+CASES = {
+    "activations": (SmallFCConfig(hidden_size=4), None, {"width": 32, "batch_size": 512}),
+    "activations, one pair at a time": (SmallFCConfig(hidden_size=4), 1, {"width": 32, "batch_size": 512}),
+    "parameters": (VeLOConfig(), None, {"width": 192, "batch_size": 8}),
+    "parameters, one pair at a time": (VeLOConfig(), 1, {"width": 192, "batch_size": 8}),
+}
+
+
+@pytest.mark.parametrize(("config", "size", "changes"), CASES.values(), ids=CASES.keys())
+def test_estimates_are_near_those_of_xla(config, size, changes):
+    state, scratch, task, recipe = compiled(config, size, **changes)
+    own = estimates.training(task, config, estimates.this_platform())
+    peak = estimates.meta_training([own], recipe, estimates.this_platform())
+    assert 2 * PAIRS * own.state == pytest.approx(state, rel=0.01)
+    assert 0.7 < estimates._moving(own, PAIRS, size or PAIRS) / scratch < 1.6
+    assert peak.total > state + 0.7 * scratch
+
+
+def peak(*overrides):
+    config = composed("task=mlp", "task.width=256", "task.batch_size=512", "optimizer=small_fc_mup", *overrides)
+    platform = estimates.this_platform()
+    own = memory.trainings(contestants.trained(config), platform)
+    return estimates.meta_training(own, config.recipe, platform).total
+
+
+def test_estimates_follow_the_size_of_batches():
+    assert peak("recipe.particles_per_batch=1") < peak("recipe.particles_per_batch=4") < peak()
+
+
+def refusal(config, available):
+    platform = estimates.this_platform()
+    with pytest.raises(MemoryLimitError) as caught:
+        memory.check_meta_training(config, contestants.trained(config), platform, available)
+    return str(caught.value)
+
+
+def test_a_job_that_does_not_fit_is_told_what_would():
+    arguments = ("task=mlp", "task.width=256", "task.batch_size=512", "optimizer=small_fc_mup")
+    config = composed(*arguments)
+    said = refusal(config, peak("recipe.particles_per_batch=2"))
+    assert "recipe.particles_per_batch=2 would fit" in said
+    assert "are available" in said
+    assert "mlp_w256_d3 needs most" in refusal(config, 1e6)
+
+
+def test_a_main_job_is_refused_before_anything_is_made(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 50_000_000)
+    with pytest.raises(MemoryLimitError, match=r"evaluation of mlp_w512_d3.*evaluation\.widths"):
+        memory.check(composed())
+    memory.check(composed("mode=meta_train"))
+
+
+def test_the_smaller_of_machine_and_container_is_available(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 100 kB\nMemAvailable:   50 kB\n")
+    assert host_bytes(meminfo, tmp_path) == 51_200
+    for name, content in (("memory.max", "30000"), ("memory.current", "9000"), ("memory.stat", "inactive_file 4000\n")):
+        (tmp_path / name).write_text(content)
+    assert host_bytes(meminfo, tmp_path) == 25_000
+    (tmp_path / "memory.max").write_text("max")
+    assert host_bytes(meminfo, tmp_path) == 51_200
+    old = tmp_path / "memory"
+    old.mkdir()
+    for name, content in (("limit_in_bytes", "20000"), ("usage_in_bytes", "9000"), ("stat", "total_inactive_file 0\n")):
+        (old / f"memory.{name}").write_text(content)
+    assert host_bytes(meminfo, tmp_path) == 11_000
+    assert host_bytes(tmp_path / "nowhere", tmp_path / "nowhere") is None

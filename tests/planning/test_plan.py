@@ -1,0 +1,150 @@
+"""mode=plan: what it says, the paper's recipes on the page, and predictions against what then happens."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mulo.jobs.meta_train import make_trainer
+from mulo.jobs.plan import make_plan, plan
+from mulo.planning.accelerators import ACCELERATORS
+from mulo.reporting.units import of_bytes, of_seconds, scaled
+from tests.command import TINY, environment
+from tests.test_configs import composed
+
+PAGE = Path(__file__).parents[2] / "docs/planning.md"
+SMALL = [setting for setting in TINY if not setting.startswith("recipe.pairs")]
+
+
+def hours(*overrides):
+    """Of meta-training with its validations."""
+    made = make_plan(composed("mode=plan", *overrides))
+    return sum(phase.seconds for phase in made.phases if phase.name in ("meta-training", "validations")) / 3600
+
+
+def rows():
+    """(arguments, planned hours) as the page has them."""
+    return re.findall(r"^\| `(.+?)` \| (\S+) h \|", PAGE.read_text(), flags=re.MULTILINE)
+
+
+def shared():
+    return re.search(r"python -m mulo\.run (mode=plan .+?) …", PAGE.read_text()).group(1).split()[1:]
+
+
+def test_the_page_has_the_papers_recipes():
+    assert len(rows()) == 3
+    assert {"recipe=paper", "plan.device=a6000", "data=synthetic"} <= set(shared())
+
+
+@pytest.mark.parametrize(("arguments", "planned"), rows())
+def test_the_page_says_what_the_planner_says(arguments, planned):
+    assert f"{hours(*shared(), *arguments.split()):.2g}" == planned
+
+
+@cache
+def on(device, *overrides):
+    return make_plan(composed("mode=plan", f"plan.device={device}", *SMALL, *overrides))
+
+
+@pytest.mark.parametrize("device", ACCELERATORS)
+def test_every_device_gives_a_plan(device):
+    made = on(device)
+    assert 0 < made.seconds < 60
+    assert made.memory_available == ACCELERATORS[device].memory
+    assert set(made.memory) == {"meta-training", "evaluation"}
+    assert [phase.name for phase in made.phases] == ["one outer step", "meta-training", "validations", "evaluation"]
+    assert "Assumed, not measured" in made.assumptions[1]
+
+
+def test_faster_devices_are_planned_to_be_faster():
+    assert on("h100").seconds < on("a100").seconds < on("a6000").seconds
+
+
+def test_a_baseline_has_nothing_to_meta_train():
+    small = [setting for setting in SMALL if not setting.startswith("optimizer")]
+    made = make_plan(composed("mode=plan", "plan.device=h100", *small, "optimizer=adamw"))
+    assert [phase.name for phase in made.phases] == ["evaluation"]
+    assert set(made.memory) == {"evaluation"}
+
+
+def test_a_plan_is_printed_and_written(tmp_path):
+    screen = io.StringIO()
+    config = composed("mode=plan", "plan.device=v5e", *SMALL, f"plan.output={tmp_path}/plan.json")
+    assert plan(config, Console(file=screen, width=160)) == 0
+    written = json.loads((tmp_path / "plan.json").read_text())
+    assert written["seconds"] == on("v5e").seconds
+    assert written["optimizees"][0]["parameters"] == 64 * 4 + 4 + 4 * 10 + 10
+    for said in ("mlp_w4_d1", "TPU v5e", "Peak memory of meta-training", "Assumed"):
+        assert said in screen.getvalue()
+
+
+@pytest.mark.parametrize(("size", "said"), [(4, "whole outer steps"), (256, "one pair")])
+def test_this_machine_is_measured(size, said):
+    made = make_plan(composed("mode=plan", *SMALL, f"task.widths=[{size}]", "task.batch_size=64", "plan.seconds=0.01"))
+    assert said in made.assumptions[0]
+    assert made.seconds > 0
+
+
+def test_units_are_those_of_people():
+    assert scaled(1.234e12, "FLOP") == "1.23 TFLOP"
+    assert of_bytes(999.7e6) == "1 GB"
+    assert [of_seconds(x) for x in (3e-6, 0.012, 45, 600, 7200, 864000)] == [
+        "3 µs", "12 ms", "45 s", "10 min", "2 h", "10 d",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [3, 0.05], ids=["outer steps", "pairs"])
+def test_the_plan_for_this_machine_is_what_meta_training_takes(seconds):
+    arguments = ("optimizer=small_fc_mup", "task=mlp", "task.width=64", "task.batch_size=128", "recipe.pairs=4")
+    planned = make_plan(composed("mode=plan", *arguments, f"plan.seconds={seconds}")).phases[0].seconds
+    trainer = make_trainer(composed("mode=meta_train", *arguments))
+    state, _ = trainer.step(trainer.initial())
+    begun = time.perf_counter()
+    for _ in range(10):
+        state, _ = trainer.step(state)
+    assert 0.4 < planned / ((time.perf_counter() - begun) / 10) < 2.5
+
+
+RESIDENT = """
+import resource, sys
+from pathlib import Path
+from tests.test_configs import composed
+from mulo.jobs import contestants, memory
+from mulo.jobs.meta_train import make_trainer
+from mulo.planning import memory as estimates
+
+def resident():
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+
+config = composed("mode=meta_train", *sys.argv[1:])
+own = memory.trainings(contestants.trained(config), estimates.this_platform())
+trainer, before = make_trainer(config), resident()
+state = trainer.initial()
+for _ in range(3):
+    state, _ = trainer.step(state)
+trainer.validate(state.theta)
+peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(estimates.meta_training(own, config.recipe, estimates.this_platform()).total, peak - before)
+"""
+
+
+@pytest.mark.slow
+def test_estimated_memory_is_near_what_a_process_takes():
+    """Parameters of both kinds: state and activations of several hundred megabytes each."""
+    arguments = ["optimizer=small_fc_mup", "task=mlp", "task.width=512", "task.batch_size=4096", "data=synthetic"]
+    few = ["recipe.pairs=4", "recipe.truncation=2", "recipe.min_length=2", "recipe.max_length=4", "task.depth=3"]
+    done = subprocess.run(
+        [sys.executable, "-c", RESIDENT, *arguments, *few],
+        env=environment(), cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    estimate, taken = map(int, done.stdout.split())
+    assert 0.6 < estimate / taken < 1.6
