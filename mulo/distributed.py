@@ -5,6 +5,7 @@ Processes find each other through SLURM (`srun`), Open MPI, or the variables `JA
 """
 
 import os
+from typing import Any
 
 from mulo.errors import ConfigError
 
@@ -43,7 +44,7 @@ def _told_of_several() -> bool:
     return any(count.strip() != "1" for count in counts)
 
 
-def _from_variables() -> dict[str, str | int]:
+def _from_variables() -> dict[str, Any]:
     """Arguments of `jax.distributed.initialize`; what is left out, JAX asks the launcher for."""
     given = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     if not given or set(given) == {_VARIABLES[0]}:
@@ -89,7 +90,7 @@ def anyone(here: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
 
 
-def on_host(array: object) -> object:
+def on_host(array: Any) -> Any:
     """The whole of an array as a NumPy array, its parts fetched from the other processes; all must ask."""
     import jax
     import numpy as np
