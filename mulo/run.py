@@ -14,6 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from mulo import kernel_library
 from mulo.errors import ConfigError, Interrupted, MuloError
 
 _REFUSED = 2
@@ -43,6 +44,7 @@ def _job(raw: DictConfig) -> int:
     if not isinstance(plain, dict):
         raise ConfigError("The configuration is not a group of settings.")
     config = preflight.resolve({str(key): value for key, value in plain.items()}, explicit)
+    kernel_library.begin()  # while JAX is being imported
     from mulo.jobs import dispatch
 
     return dispatch.run(config)

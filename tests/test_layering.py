@@ -13,7 +13,7 @@ LAYERS = [
     ["version", "errors", "types"],
     ["distributed"],
     ["trees", "cache"],
-    ["randomness", "sharding"],
+    ["kernel_library", "randomness", "sharding"],
     ["config"],
     ["parametrization"],
     ["data"],

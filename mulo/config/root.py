@@ -78,7 +78,7 @@ class RecipeConfig:
     validate_every: int = setting(100, low=1)
     """Outer steps between full unrolls of the unperturbed θ on 2·pairs held-out seeds, which choose the best θ."""
     outer: OuterConfig = field(default_factory=OuterConfig)
-    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig, hash=False)
 
     def check_together(self, prefix: str) -> None:
         """Truncation ≤ shortest unroll ≤ longest unroll; batches share out the pairs evenly."""

@@ -6,7 +6,7 @@
 - `truncated_es`: as PES, but weighed by the last ε alone. Biased: it does not see how earlier perturbations act later.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -65,7 +65,7 @@ class Estimator:
         advance = self._sharded(self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
         self._compiled: Any = jax.jit(advance, donate_argnums=1)
         restart = self._sharded(partial(restarted, task, optimizer), WHOLE, SPLIT, SPLIT)
-        self._renewal: Any = jax.jit(partial(renewed, recipe))
+        self._renewal: Any = _renewal(recipe)
         self._restart: Any = jax.jit(restart, donate_argnums=1)
 
     def _sharded(self, f: Any, *specs: Any) -> Any:
@@ -137,6 +137,12 @@ class Estimator:
 def _batch(pairs: int, wanted: int | None) -> int:
     """Pairs of this device that advance at the same time: as many as wanted, or fewer where that shares them evenly."""
     return next(n for n in range(min(pairs, wanted or pairs), 0, -1) if pairs % n == 0)
+
+
+@cache
+def _renewal(recipe: RecipeConfig) -> Any:
+    """One program for all tasks: what is drawn does not depend on them."""
+    return jax.jit(partial(renewed, recipe))
 
 
 class _Perturbed(NamedTuple):

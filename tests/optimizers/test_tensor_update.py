@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import straightforward
+from mulo import kernel_library
 from mulo.config import SmallFCConfig, VeLOConfig
 from mulo.errors import KernelError
 from mulo.optimizers import accumulators, celo2, make_optimizer, native, per_parameter_mlp, small_fc, tensor_update
@@ -212,5 +213,5 @@ def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(KernelError, match=r"broken cannot compile it: no such option"):
-        native._library()
+        kernel_library.library()
     assert not list((tmp_path / "mulo").iterdir())

@@ -1,0 +1,85 @@
+"""The native kernel's shared library: compiled once per machine by the C++ compiler found there, and kept.
+
+Knows nothing of JAX but where its headers lie, so that compiling can begin while JAX is being imported. Nothing but
+`optimizers/native/tensor_update.cc` is ever compiled.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+from importlib.metadata import version
+from pathlib import Path
+
+from mulo import cache
+from mulo.errors import KernelError
+
+SOURCE = Path(__file__).parent / "optimizers" / "native" / "tensor_update.cc"
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+_COMPILERS = ("c++", "g++", "clang++")
+_LOCK = threading.Lock()
+
+
+def begin() -> None:
+    """Starts compiling in the background if it has to be done; whoever needs the library waits for it."""
+    if os.environ.get("MULO_KERNEL", "auto") != "jax":
+        threading.Thread(target=_attempt, daemon=True).start()
+
+
+def _attempt() -> None:
+    with contextlib.suppress(KernelError, OSError):  # said where the library is needed
+        library()
+
+
+def library() -> Path:
+    """The compiled kernel of this source, compiler, processor and jaxlib; compiled if it is not in the cache.
+
+    Raises:
+        KernelError: there is no compiler, or it fails.
+        OSError: the cache cannot be written.
+    """
+    with _LOCK:
+        compiler = _compiler()
+        said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+        identity = [SOURCE.read_text(), said, " ".join(_FLAGS), _processor(), version("jaxlib")]
+        path = cache.folder() / f"kernel-{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:16]}.so"
+        if not path.exists():
+            _compile([compiler, *_FLAGS, "-shared", "-fPIC", f"-I{_headers()}", str(SOURCE)], path)
+        return path
+
+
+def _headers() -> Path:
+    """Where `jax.ffi.include_dir()` points, without loading it."""
+    found = importlib.util.find_spec("jaxlib")
+    if found is None or not found.submodule_search_locations:
+        raise KernelError("jaxlib's headers were not found.")
+    return Path(found.submodule_search_locations[0]) / "include"
+
+
+def _compiler() -> str:
+    for name in filter(None, (os.environ.get("CXX"), *_COMPILERS)):
+        if found := shutil.which(name):
+            return found
+    raise KernelError(f"no C++ compiler was found (looked for {', '.join(_COMPILERS)}; set CXX=<path> to name one).")
+
+
+def _compile(command: list[str], path: Path) -> None:
+    # Several processes may compile at once: each writes its own file, and the last rename wins.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        built = Path(folder) / path.name
+        done = subprocess.run([*command, "-o", str(built)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise KernelError(f"{command[0]} cannot compile it: {done.stderr.strip()[-300:]}")
+        built.replace(path)
+
+
+def _processor() -> str:
+    """What `-march=native` depends on: a home folder may be shared by machines of several kinds."""
+    info = Path("/proc/cpuinfo")
+    flags = [line for line in info.read_text().splitlines() if line.startswith("flags")] if info.exists() else []
+    return f"{platform.machine()} {platform.processor()} {flags[0] if flags else ''}"
