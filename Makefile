@@ -48,9 +48,8 @@ format: setup  ## Format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## Time the update kernel beside the straightforward form, and training steps beside Adam's
-	$(BIN)/python -m benchmarks.update
-	$(BIN)/python -m benchmarks.step_cost
+bench: setup  ## Time updates, training steps, meta-training and devices; write benchmarks/results/latest.*
+	$(BIN)/python -m benchmarks $(NAMES)
 
 lock:  ## Pin the newest packages into requirements.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

@@ -162,8 +162,16 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
     for name in wanted:
         if trees.digest(items[name]) != meta.digests.get(name):
             raise CheckpointError(_damaged(meta.path, f"the arrays of {name} are not those that were written"))
-    # Arrays as Orbax returns them may silently refuse donation; a compiled identity gives fresh ones.
-    return {name: jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))(items[name]) for name in wanted}
+    return {name: _fresh(items[name]) for name in wanted}
+
+
+def _fresh(tree: Any) -> Any:
+    """Arrays as Orbax returns them may silently refuse donation; a compiled identity gives others."""
+    import jax
+
+    copied = jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))
+    # One program cannot hold arrays of this process and arrays laid out over several.
+    return jax.tree.map(copied, tree) if distributed.several() else copied(tree)
 
 
 def _target(like: Any) -> Any:

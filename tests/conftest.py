@@ -30,12 +30,12 @@ def _known(options: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.fixture(scope="session")
-def fast_compilation():
+def compiler_options():
     """Compiler options for programs that run a few times: on CPU they compile faster, into slower code."""
     return _known(FAST_COMPILATION) if jax.default_backend() == "cpu" else {}
 
 
 @pytest.fixture(scope="session")
-def jit(fast_compilation):
+def jit(compiler_options):
     """`jax.jit` with these options."""
-    return functools.partial(jax.jit, compiler_options=fast_compilation)
+    return functools.partial(jax.jit, compiler_options=compiler_options)

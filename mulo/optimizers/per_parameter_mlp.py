@@ -26,8 +26,8 @@ FUSED_HIDDEN = 8
 """Up to this hidden size the layers are written as scalar arithmetic, which XLA fuses into one loop."""
 TILE = 16_384
 """Entries of a tile of larger MLPs on CPUs, where it is to stay in cache."""
-ACCELERATOR_TILE = 2**22
-"""Elsewhere, where it only bounds memory: half a gigabyte at hidden size 32. Not measured yet."""
+ACCELERATOR_TILE = 2**17
+"""Elsewhere: 16 MB of hidden units at hidden size 32. Chosen from compiled programs (docs/performance.md), not timed."""
 
 
 class MLP(NamedTuple):

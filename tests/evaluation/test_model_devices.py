@@ -23,11 +23,15 @@ SMALLEST_MATRIX = 2 * 32 * 12
 """Entries of the output matrices of the two seeds that `over_devices` trains; activations have fewer."""
 
 
-@pytest.fixture(scope="module", params=["small_fc", "velo", "celo2", "celo2_orthogonal", "mu_adam"])
-def compared(request, fast_compilation):
+def slow(name):
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=["small_fc", "velo", slow("celo2"), "celo2_orthogonal", slow("mu_adam")])
+def compared(request, compiler_options):
     """The architecture, and what `over_devices` finds about it on 1, 2 and 4 devices."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.evaluation.over_devices", request.param, json.dumps(fast_compilation)],
+        [sys.executable, "-m", "tests.evaluation.over_devices", request.param, json.dumps(compiler_options)],
         env=os.environ | {"JAX_NUM_CPU_DEVICES": "4"},
         cwd=Path(__file__).parents[2],
         capture_output=True,

@@ -25,7 +25,7 @@ assert jax.device_count() == 4
 outer = OuterConfig(warmup_start=0.01, warmup_steps=2, decay_steps=20, learning_rate=0.03)
 recipe = RecipeConfig(truncation=5, min_length=10, max_length=20, start_offset=10, pairs=4, sigma=0.03, outer=outer)
 config = {"small_fc": SmallFCConfig(hidden_size=4), "velo": VeLOConfig()}[sys.argv[1]]
-tasks = make_tasks(MLPMultiwidthConfig(widths=[8, 24], depth=2, batch_size=16), "mup", data.load(EmbeddedDataConfig()))
+tasks = make_tasks(MLPMultiwidthConfig(widths=[12], depth=2, batch_size=16), "mup", data.load(EmbeddedDataConfig()))
 for devices in (1, 2, 4):
     trainer = Trainer(tasks, make_optimizer(config), recipe, 0, particle_mesh(recipe.pairs, devices))
     assert trainer.mesh.size == devices

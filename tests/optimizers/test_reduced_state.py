@@ -113,14 +113,11 @@ def test_trainings_end_where_those_in_float32_do(name):
     config, theta = trained(name)
     task = make_tasks(MLPConfig(width=16, depth=1, batch_size=32), "mup", data.load(EmbeddedDataConfig()))[0]
 
-    def final(state_dtype, key):
+    def final(state_dtype):
         optimizer = make_optimizer(config, state_dtype)
-        return rollout(task, optimizer, theta, 60, 2, key).train_loss
+        return rollout(task, optimizer, theta, 60, 2, randomness.root(1)).train_loss
 
-    key, other = randomness.root(1), randomness.root(2)
-    start = rollout(task, make_optimizer(config), theta, 1, 2, key).train_loss
-    full, half, elsewhere = final("float32", key), final("bfloat16", key), final("float32", other)
-    assert np.all(full < start - 0.02)
+    full, half = final("float32"), final("bfloat16")
+    assert np.all(full < np.log(10) - 0.02)
     assert np.abs(half - full).max() < 5e-3
     assert np.any(half != full)
-    assert np.abs(elsewhere - full).max() > 2 * np.abs(half - full).max()
