@@ -27,7 +27,7 @@ FUSED_HIDDEN = 8
 TILE = 16_384
 """Entries of a tile of larger MLPs on CPUs, where it is to stay in cache."""
 ACCELERATOR_TILE = 2**17
-"""Elsewhere: 16 MB of hidden units at hidden size 32. Chosen from compiled programs (docs/performance.md), not timed."""
+"""Elsewhere: 16 MB of hidden units at size 32. Chosen from compiled programs (docs/performance.md), not timed."""
 
 
 class MLP(NamedTuple):
