@@ -58,7 +58,7 @@ class Ours:
         self.particles, _ = self.estimator.estimate(self.theta, self.particles, 0, self._key())
 
     def _key(self) -> jax.Array:
-        return randomness.branch(randomness.root(1), self.steps)
+        return _branch(randomness.root(1), self.steps)
 
     def gradient(self) -> Any:
         """One meta-gradient."""
@@ -110,6 +110,9 @@ class Loop(Ours):
             training, losses = self.advance(sides(self.theta, epsilon), self.particles.training, self._batches())
         self.particles = self.particles._replace(training=training)
         return _weighed(epsilon, losses)
+
+
+_branch = jax.jit(randomness.branch)
 
 
 @jax.jit

@@ -5,7 +5,7 @@ is kept on one device of each process, where the same programs run whatever the 
 enters results only through how XLA compiles a batch of another size.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -32,14 +32,25 @@ def particle_mesh(pairs: int, devices: int | None = None) -> Mesh:
     return jax.make_mesh((count,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=there[:count])
 
 
+def shared_out(mesh: Mesh, f: Any, *specs: PartitionSpec) -> Any:
+    """`f` on each device's part of its arguments, its results split; on a single device `f` itself."""
+    if _single(mesh):
+        return f
+    return jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=SPLIT, check_vma=False)
+
+
+def _single(mesh: Mesh) -> bool:
+    return mesh.size == 1 and not distributed.several()
+
+
 def replicate(mesh: Mesh, tree: Any) -> Any:
     """The same arrays on every device."""
-    return _laid_out(tree, NamedSharding(mesh, WHOLE))
+    return _laid_out(mesh, tree, WHOLE)
 
 
 def split(mesh: Mesh, tree: Any) -> Any:
     """Arrays shared out along their leading axis."""
-    return _laid_out(tree, NamedSharding(mesh, SPLIT))
+    return _laid_out(mesh, tree, SPLIT)
 
 
 def gathered(mesh: Mesh, tree: Any) -> Any:
@@ -56,10 +67,19 @@ def _own(array: Any) -> Any:
     return array if not isinstance(array, jax.Array) or array.is_fully_addressable else array.addressable_data(0)
 
 
-def _laid_out(tree: Any, sharding: NamedSharding) -> Any:
+def _laid_out(mesh: Mesh, tree: Any, spec: PartitionSpec) -> Any:
+    if _single(mesh):
+        return jax.tree.map(partial(_on, mesh.local_devices[0]), tree)
+    sharding = NamedSharding(mesh, spec)
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
     return jax.tree.map(lambda x: _over_processes(x, sharding), tree)
+
+
+def _on(device: jax.Device, array: Any) -> Any:
+    """There already, in nearly all cases: asking costs less than having nothing copied."""
+    there = isinstance(array, jax.Array) and array.committed and array.devices() == {device}
+    return array if there else jax.device_put(array, device)
 
 
 def _over_processes(array: Any, sharding: NamedSharding) -> Any:

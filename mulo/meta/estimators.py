@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from mulo import randomness
 from mulo.config import RecipeConfig
 from mulo.meta.batches import batched
-from mulo.meta.devices import SPLIT, WHOLE, gathered, particle_mesh, replicate, split
+from mulo.meta.devices import SPLIT, WHOLE, gathered, particle_mesh, replicate, shared_out, split
 from mulo.meta.particles import Particles, both, initial, perturbations, renewed, restarted, sides
 from mulo.meta.unroll import Training, clip_losses, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
@@ -61,15 +61,12 @@ class Estimator:
         self.mesh = mesh or particle_mesh(recipe.pairs)
         self._data = replicate(self.mesh, task.data)
         one = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
-        self.start = jax.jit(self._sharded(one, WHOLE, WHOLE, SPLIT))
-        advance = self._sharded(self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
+        self.start = jax.jit(shared_out(self.mesh, one, WHOLE, WHOLE, SPLIT))
+        advance = shared_out(self.mesh, self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
         self._compiled: Any = jax.jit(advance, donate_argnums=1)
-        restart = self._sharded(partial(restarted, task, optimizer), WHOLE, SPLIT, SPLIT)
+        restart = shared_out(self.mesh, partial(restarted, task, optimizer), WHOLE, SPLIT, SPLIT)
         self._renewal: Any = _renewal(recipe)
         self._restart: Any = jax.jit(restart, donate_argnums=1)
-
-    def _sharded(self, f: Any, *specs: Any) -> Any:
-        return jax.shard_map(f, mesh=self.mesh, in_specs=specs, out_specs=SPLIT, check_vma=False)
 
     def initial(self, theta: Theta) -> Particles:
         """Particles before the first outer step."""

@@ -88,8 +88,13 @@ def renewed(
 
 def restarted(task: Task, optimizer: LearnedOptimizer, theta: Theta, training: Training, renewal: Renewal) -> Training:
     """New parameters and optimizer states for those that start anew, the same on both sides of a pair."""
-    fresh = jax.vmap(lambda length, key: start(task, optimizer, theta, length, key))(renewal.length, renewal.key)
-    return trees.where(both(renewal.ended), both(fresh), training)
+
+    def some(training: Training) -> Training:
+        fresh = jax.vmap(lambda length, key: start(task, optimizer, theta, length, key))(renewal.length, renewal.key)
+        return trees.where(both(renewal.ended), both(fresh), training)
+
+    # In most outer steps none has ended, and nothing need be drawn or copied.
+    return jax.lax.cond(renewal.ended.any(), some, lambda training: training, training)
 
 
 def both(tree: Any) -> Any:
