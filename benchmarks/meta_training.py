@@ -17,10 +17,11 @@ import optax
 from benchmarks import record
 from benchmarks.record import Row
 from benchmarks.straightforward import traced_as
-from mulo import randomness
+from mulo import distributed, randomness
 from mulo.config import MLPConfig, RecipeConfig, SmallFCConfig
 from mulo.data import embedded
 from mulo.data.sources import InMemory, in_memory
+from mulo.meta.devices import particle_mesh
 from mulo.meta.estimators import Estimator
 from mulo.meta.particles import perturbations, sides
 from mulo.meta.unroll import Training
@@ -48,9 +49,9 @@ def dataset(pixels: int) -> InMemory:
 class Ours:
     """Meta-training as mulo does it."""
 
-    def __init__(self, task: Any, optimizer: Any) -> None:
+    def __init__(self, task: Any, optimizer: Any, devices: int | None = None) -> None:
         self.task, self.optimizer = task, optimizer
-        self.estimator = Estimator(task, optimizer, RECIPE)
+        self.estimator = Estimator(task, optimizer, RECIPE, particle_mesh(RECIPE.pairs, devices))
         self.theta = optimizer.init(randomness.root(0))
         self.particles = self.estimator.initial(self.theta)
         self.steps, self.times = 0, list[float]()
@@ -79,7 +80,7 @@ class Loop(Ours):
     """The same with the straightforward form and minibatches from the host."""
 
     def __init__(self, task: Any, optimizer: Any) -> None:
-        super().__init__(task, optimizer)
+        super().__init__(task, optimizer, devices=1)
         images, labels = (np.asarray(x) for x in task.data["train"])
         normal = (images.reshape(len(images), -1) / 255 - task.dataset.mean) / task.dataset.std
         self.images, self.labels = normal.astype(np.float32), labels
@@ -163,6 +164,7 @@ def _row(name: str, form: str, place: dict[str, Any], contestant: Ours, base: fl
 
 def main() -> None:
     """Measures both networks."""
+    distributed.use_all_cores()
     record.put("meta_training", [row for name in PLACES for row in compared(name)])
 
 

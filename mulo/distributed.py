@@ -58,6 +58,20 @@ def _from_variables() -> dict[str, Any]:
     return {"coordinator_address": address, "num_processes": int(numbers[0]), "process_id": int(numbers[1])}
 
 
+def use_all_cores() -> None:
+    """Makes every CPU core a JAX device, for particles to be shared out among; call it before JAX is used.
+
+    Small networks leave cores idle when one device holds all of them. `JAX_NUM_CPU_DEVICES` decides otherwise, and
+    of several processes each is one device.
+    """
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    decided = "JAX_NUM_CPU_DEVICES" in os.environ or jax.distributed.is_initialized()
+    if not decided and getattr(jax.config, "jax_num_cpu_devices") != cores:
+        jax.config.update("jax_num_cpu_devices", cores)
+
+
 def leave() -> None:
     """Parts from the other processes once all have come this far: they may end, and this one go on alone."""
     import jax

@@ -20,6 +20,7 @@ from mulo.reporting.wandb_mirror import WandbMirror
 def run(config: Config) -> int:
     """Runs the job of `config.mode` and returns the exit code."""
     distributed.join(config.distributed)
+    distributed.use_all_cores()
     keep_compiled_programs()
     console = Console(quiet=not distributed.leads())
     _check_machine(config)

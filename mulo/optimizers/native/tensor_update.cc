@@ -265,13 +265,13 @@ class Step {
   void Accumulate(int64_t c) {
     alignas(64) float x[(kVeLOFull + kReduced) * kTile];
     alignas(64) float lanes[(kVeLOFull + kReduced) * kLanes] = {};
-    int planes = s_.by_line ? s_.full : s_.planes;
+    int planes = Varying();
     int64_t e, end;
     for (s_.Range(c, &e, &end); e < end;) {
       int n = TileLength(e, end);
       Gradient(e, n, x);
       MoveMoments(e, n, x);
-      Derive(e, n, x);
+      Derive(e, n, x, planes);
       for (int f = 0; f < planes; ++f) AddSquares(x + f * kTile, n, lanes + f * kLanes);
       e += n;
     }
@@ -346,8 +346,11 @@ class Step {
     for (int k = 0; k < 3; ++k) std::memcpy(x + (s_.full + k) * kTile, t_.row + k * s_.size + e, n * sizeof(float));
   }
 
-  // All other planes from gradient and moments.
-  void Derive(int64_t e, int n, float* x) const {
+  // Planes whose squares are added up entry by entry: those of rows and columns have fewer entries of their own.
+  int Varying() const { return s_.d0 >= 0 && s_.slabs == 1 ? s_.full : s_.planes; }
+
+  // All other planes, up to `planes` of them, from gradient and moments.
+  void Derive(int64_t e, int n, float* x, int planes) const {
     const float* __restrict v = x + kV * kTile;
     float* __restrict root = x + kRoot * kTile;
     const float eps = s_.moment_eps;
@@ -362,10 +365,10 @@ class Step {
       }
       Product(g, root, n, x + kGRoot * kTile);
     }
-    s_.d0 >= 0 ? FillFactored(e, n, x) : FillVector(n, x);
+    s_.d0 >= 0 ? FillFactored(e, n, x, planes > s_.full) : FillVector(n, x);
     int padded = Padded(n);
     if (padded > n)
-      for (int f = 0; f < (s_.by_line ? s_.full : s_.planes); ++f) std::fill(x + f * kTile + n, x + f * kTile + padded, 0.0f);
+      for (int f = 0; f < planes; ++f) std::fill(x + f * kTile + n, x + f * kTile + padded, 0.0f);
   }
 
   static inline void Product(const float* __restrict a, const float* __restrict b, int n, float* __restrict out) {
@@ -388,7 +391,39 @@ class Step {
     }
   }
 
-  void FillFactored(int64_t e, int n, float* x) const {
+  // Short lines: a loop per line would be over before it pays, so statistics are gathered over the whole tile.
+  void FillGathered(int64_t e, int n, float* x, bool reduced) const {
+    alignas(64) int32_t row[kTile], col[kTile];
+    for (int done = 0; done < n;) {
+      struct Run run = RunAt(s_, e + done, e + n);
+      for (int j = 0; j < run.length; ++j) row[done + j] = int32_t(run.row + j * run.row_step);
+      for (int j = 0; j < run.length; ++j) col[done + j] = int32_t(run.col + j * run.col_step);
+      done += int(run.length);
+    }
+    const float *g = x + kG * kTile;
+    for (int k = 0; k < 3; ++k) {
+      const float *rf = &row_.factor[k * s_.rows], *cf = &col_.factor[k * s_.cols], *m = x + (kM + k) * kTile;
+      float* __restrict gf = x + (kGFactor + k) * kTile;
+      float* __restrict mf = x + (kMFactor + k) * kTile;
+      for (int j = 0; j < n; ++j) {
+        float f = rf[row[j]] * cf[col[j]];
+        gf[j] = g[j] * f;
+        mf[j] = m[j] * f;
+      }
+      if (!reduced) continue;
+      Gather(&row_.moment[k * s_.rows], row, n, x + (s_.full + k) * kTile);
+      Gather(&col_.moment[k * s_.cols], col, n, x + (s_.full + 3 + k) * kTile);
+      Gather(&row_.root[k * s_.rows], row, n, x + (s_.full + 6 + k) * kTile);
+      Gather(&col_.root[k * s_.cols], col, n, x + (s_.full + 9 + k) * kTile);
+    }
+  }
+
+  static void Gather(const float* from, const int32_t* index, int n, float* __restrict to) {
+    for (int j = 0; j < n; ++j) to[j] = from[index[j]];
+  }
+
+  void FillFactored(int64_t e, int n, float* x, bool reduced) const {
+    if (s_.last < kLongLine && s_.size < std::numeric_limits<int32_t>::max()) return FillGathered(e, n, x, reduced);
     for (int done = 0; done < n;) {
       struct Run run = RunAt(s_, e + done, e + n);
       for (int k = 0; k < 3; ++k) {
@@ -401,7 +436,7 @@ class Step {
           Scale(run.length, [&, c = cf[0]](int64_t j) { return rf[j] * c; }, g, m, gf, mf);
         else
           Scale(run.length, [&, r = rf[0]](int64_t j) { return r * cf[j]; }, g, m, gf, mf);
-        if (s_.by_line) continue;
+        if (!reduced) continue;
         Copy(&row_.moment[k * s_.rows + run.row], run.row_step, run.length, x + (s_.full + k) * kTile + done);
         Copy(&col_.moment[k * s_.cols + run.col], run.col_step, run.length, x + (s_.full + 3 + k) * kTile + done);
         Copy(&row_.root[k * s_.rows + run.row], run.row_step, run.length, x + (s_.full + 6 + k) * kTile + done);
@@ -435,7 +470,7 @@ class Step {
           total += sums_[(slab * s_.chunks_per_slab + c) * s_.planes + f];
         scale_[slab * s_.planes + f] = Normalizer(total / s_.slab);
       }
-    if (!s_.by_line) return;
+    if (Varying() == s_.planes) return;
     for (int k = 0; k < 3; ++k) {
       scale_[s_.full + k] = Normalizer(row_.MeanSquare(row_.moment, k, s_.rows));
       scale_[s_.full + 3 + k] = Normalizer(col_.MeanSquare(col_.moment, k, s_.cols));
@@ -501,7 +536,7 @@ class Step {
       int n = TileLength(e, end);
       Gradient(e, n, x);
       LoadMoments(e, n, x);
-      Derive(e, n, x);
+      Derive(e, n, x, inputs);
       const float* lanes = nullptr;
       if (s_.by_line) {
         if (e / s_.last != line) LineBias(line = e / s_.last, bias.data());
