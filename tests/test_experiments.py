@@ -1,12 +1,12 @@
 """The text of every record is what its stored data say."""
 
 import importlib
-import json
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from benchmarks import record, table
 from experiments.baseline_learning_rate import record as baselines
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -15,8 +15,8 @@ RECORDS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/record.py"))
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_record_follows_from_its_data(name):
-    record = importlib.import_module(f"experiments.{name}.record")
-    assert (EXPERIMENTS / name / "README.md").read_text() == record.readme()
+    module = importlib.import_module(f"experiments.{name}.record")
+    assert (EXPERIMENTS / name / "README.md").read_text() == module.readme()
 
 
 def test_the_baselines_have_the_settings_that_the_record_found():
@@ -27,9 +27,12 @@ def test_the_baselines_have_the_settings_that_the_record_found():
 
 
 def test_the_changelog_quotes_the_stored_speeds_of_the_native_kernel():
-    rows = json.loads((EXPERIMENTS.parent / "benchmarks/results/update.json").read_text())["rows"]
-    native = [row for row in rows if row["form"] == "native"]
-    low, high = (round(f(row["times_straightforward"] for row in native)) for f in (min, max))
+    native = [row for row in record.read() if row["form"] == "native"]
+    low, high = (round(f(row["ratio_to_straightforward"] for row in native)) for f in (min, max))
     text = " ".join((EXPERIMENTS.parent / "CHANGELOG.md").read_text().split())
     assert f"{low} to {high} times as fast as the straightforward form" in text
     assert round(max(row["scratch_bytes_per_parameter"] for row in native)) == 4
+
+
+def test_the_table_of_benchmarks_is_that_of_its_data():
+    assert (record.FOLDER / "latest.md").read_text() == table.markdown(record.read())
