@@ -28,6 +28,13 @@ SECTIONS = {
 """Title and columns of each benchmark."""
 
 
+ORIGINAL_MS = {
+    ("small_fc", 32): {128: 22.5, 512: 157, 1024: 425, 2048: 1201},
+    ("velo", 4): {128: 21, 512: 168, 1024: 437, 2048: 2001},
+}
+"""Medians of google/learned_optimization itself, measured once on a machine of the same kind; not in this run."""
+
+
 def markdown(rows: list[Row]) -> str:
     """All benchmarks, one table each, under the machine that they ran on."""
     machine = next(iter(_of(rows, "machine")), {})
@@ -38,7 +45,30 @@ def markdown(rows: list[Row]) -> str:
         if found:
             commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in found))
             parts += [f"## {title}", _table(found, columns.split()), f"`python -m benchmarks {name}`, at {commits}."]
+        if name == "update" and found:
+            parts += ["### Beside google/learned_optimization itself", _originals(found), ORIGINALS]
     return "\n\n".join(parts) + "\n"
+
+
+ORIGINALS = (
+    "Its medians were measured once, on a machine of the same kind: a check that the straightforward form is a fair "
+    "yardstick, not a comparison within one run."
+)
+
+
+def _originals(rows: list[Row]) -> str:
+    lines = ["| architecture | hidden | width | original, ms | straightforward, ms | native, ms | original / native |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for (architecture, hidden), medians in ORIGINAL_MS.items():
+        for width, original in medians.items():
+            own = {
+                row["form"]: row["ms_median"]
+                for row in rows
+                if (row["architecture"], row["hidden"], row["width"]) == (architecture, hidden, width)
+            }
+            cells = (architecture, hidden, width, original, own["straightforward"], own["native"])
+            lines.append("| " + " | ".join(map(_cell, (*cells, original / own["native"]))) + " |")
+    return "\n".join(lines)
 
 
 def _of(rows: Iterable[Row], benchmark: str) -> Iterable[Row]:
