@@ -102,7 +102,7 @@ def figure(rows: list[Row]) -> None:
             _panel(axis, mine, adam)
             axis.set_title(f"{panel[0]}, hidden {panel[1]}")
         axes[0][0].set_ylabel("million parameters per second")
-        axes[0][0].legend(fontsize=8)
+        drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
         drawn.suptitle("Update of an MLP 784–w–w–w–10 on CPU")
 
 
@@ -117,7 +117,8 @@ def _panel(axis: Any, own: list[Row], adam: list[Row]) -> None:
     axis.plot(widths, peak, color="#4D4D4D", linestyle=":", label="roofline")
     rows = sorted(adam, key=lambda row: row["width"])
     axis.plot(widths, [row["parameters_per_s"] / 1e6 for row in rows], color="#009E73", marker="D", label="optax.adamw")
-    axis.set_yscale("log")
+    axis.set_yscale("log", base=2)
+    axis.set_yticks([4, 16, 64, 256], ["4", "16", "64", "256"])
     style.width_axis(axis, widths)
 
 

@@ -91,6 +91,8 @@ BAD = {
     "reference pickled": (["mode=verify", "reference=pickled.npz"], "pickle"),
     "reference unknown": (["mode=verify", "reference=celo.npz"], "celo9"),
     "reference in training": (["reference=text.npz"], "mode=verify"),
+    "unknown state dtype": (["state_dtype=float16"], "float32, bfloat16"),
+    "sometimes distributed": (["distributed=sometimes"], "auto, always, never"),
     "plan for an unknown device": (["mode=plan", "plan.device=tpu"], "h100"),
     "plan for no time": (["mode=plan", "plan.seconds=0"], "plan.seconds=0"),
     "plan into a folder": (["mode=plan", "plan.output=empty"], "plan.output=empty"),
