@@ -37,7 +37,7 @@ class InMemory:
         Returns inputs float32 [batch, *input_shape] and labels int32 [batch].
         """
         images, labels = arrays["train"]
-        chosen = jax.random.randint(key, (batch_size,), 0, labels.shape[0])
+        chosen = uniform_indices(key, batch_size, labels.shape[0])
         return self._normalise(images[chosen]), labels[chosen]
 
     def fixed(self, arrays: Mapping[str, Batch], split: str, count: int) -> Batch:
@@ -74,6 +74,20 @@ class Synthetic:
     def fixed(self, arrays: Mapping[str, Array], split: str, count: int) -> Batch:
         """The same `count` examples at every call, decided by the seed and by 'train' or 'test'."""
         return self.sample(arrays, _key(self.seed, _known(split)), count)
+
+
+def uniform_indices(key: Array, count: int, size: int) -> Array:
+    """[count] int32 indices below `size`: the upper word of 32 random bits · `size` (Lemire 2019, arXiv 1805.10941).
+
+    One draw for each, where `jax.random.randint` takes three: drawing would cost as much as a small network's step. No
+    index is likelier than another by more than size/2³².
+    """
+    bits = jax.random.bits(key, (count,), jnp.uint32)
+    high, low = bits >> 16, bits & 0xFFFF
+    size_high, size_low = jnp.uint32(size >> 16), jnp.uint32(size & 0xFFFF)
+    middle = high * size_low + (low * size_low >> 16)
+    other = low * size_high + (middle & 0xFFFF)
+    return (high * size_high + (middle >> 16) + (other >> 16)).astype(jnp.int32)
 
 
 def in_memory(name: str, host: Mapping[str, np.ndarray]) -> InMemory:

@@ -7,7 +7,7 @@ import pytest
 
 from mulo.config import EmbeddedDataConfig, SyntheticDataConfig
 from mulo.data import embedded, load
-from mulo.data.sources import in_memory
+from mulo.data.sources import in_memory, uniform_indices
 from mulo.errors import DataError
 
 FEW, MANY = 64, 4096  # few sizes: each one compiles anew
@@ -213,3 +213,16 @@ def test_larger_separation_is_easier():
     assert np.diff(accuracies).min() > 0
     assert accuracies[0] == pytest.approx(0.1, abs=0.03)
     assert accuracies[-1] > 0.999
+
+
+@pytest.mark.parametrize("size", [1, 7, 60_000, 65_536, 1_281_167, 2**31 - 1])
+def test_indices_are_the_upper_word_of_a_product(size):
+    key = jax.random.key(3)
+    bits = [int(word) for word in jax.random.bits(key, (1000,), jnp.uint32)]
+    assert uniform_indices(key, 1000, size).tolist() == [word * size >> 32 for word in bits]
+
+
+def test_indices_are_uniform():
+    counts = np.bincount(uniform_indices(jax.random.key(0), 100_000, 10), minlength=10)
+    assert len(counts) == 10
+    assert np.sum((counts - 10_000) ** 2 / 10_000) < 27.9  # χ² with 9 degrees of freedom, p = 0.001
