@@ -61,11 +61,14 @@ def _mark_diverged(axes: Any, found: Mapping[tuple[str, str], Mapping[int, Summa
 
 
 def _shade(axes: Any, widths: Sequence[int]) -> None:
-    margin = 2**0.15
-    axes.axvspan(min(widths) / margin, max(widths) * margin, color="#eef1f4", zorder=0)
+    margin, (left, right) = 2**0.15, axes.get_xlim()
+    low, high = max(min(widths) / margin, left), min(max(widths) * margin, right)
+    if low >= high:  # no width shown is one of them
+        return
+    axes.axvspan(low, high, color="#eef1f4", zorder=0)
     text = "meta-training widths" if len(set(widths)) > 1 else "meta-training width"
     place = {"transform": axes.get_xaxis_transform(), "va": "bottom", "color": style.GREY, "fontsize": 8.5}
-    axes.text(min(widths) / margin, 1.035, text, **place)
+    axes.text(low, 1.035, text, **place)
 
 
 def curves(curves: Mapping[str, np.ndarray], stem: Path, title: str) -> None:

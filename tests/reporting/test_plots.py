@@ -133,6 +133,15 @@ def test_meta_training_widths_are_shaded_and_none_are_possible(tmp_path, drawn):
     assert not bare.patches
 
 
+def test_meta_training_widths_that_are_not_shown_leave_no_trace(tmp_path):
+    """As in an evaluation far beyond them: neither a shade nor, what would squeeze the panels, a text outside."""
+    plots.loss_over_width(summaries(), tmp_path / "near", [64], "Shown")
+    plots.loss_over_width(summaries(), tmp_path / "far", [4, 8], "Not shown")  # a layout that fails would warn
+    near, far = ((tmp_path / f"{name}.svg").read_text() for name in ("near", "far"))
+    assert "#eef1f4" in near
+    assert "#eef1f4" not in far
+
+
 def test_looks_are_distinct_and_stay_with_their_optimizer():
     names = ["velo_mup", "velo_sp", "small_fc_mup", "small_fc_sp", "mu_adam", "adamw", "mine", "yours"]
     looks = style.lines([(name, "mup" if "mu" in name else "sp") for name in names])
