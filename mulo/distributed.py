@@ -5,6 +5,7 @@ Processes find each other through SLURM (`srun`), Open MPI, or the variables `JA
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from mulo.errors import ConfigError
@@ -69,7 +70,8 @@ def use_all_cores() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     decided = "JAX_NUM_CPU_DEVICES" in os.environ or jax.distributed.is_initialized()
     if not decided and jax.config.jax_num_cpu_devices != cores:  # type: ignore[attr-defined]
-        jax.config.update("jax_num_cpu_devices", cores)
+        with suppress(RuntimeError):  # JAX is in use already: its devices stay as they are
+            jax.config.update("jax_num_cpu_devices", cores)
 
 
 def leave() -> None:

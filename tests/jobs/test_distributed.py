@@ -122,3 +122,17 @@ def test_alone_unless_told_of_others(monkeypatch):
 def test_always_without_others_is_refused():
     with pytest.raises(ConfigError, match="distributed=always"):
         distributed.join("always")
+
+
+def test_every_core_is_a_device_unless_it_is_too_late_or_decided(tmp_path):
+    ask = "import os, jax; from mulo import distributed; {} distributed.use_all_cores(); print(jax.device_count())"
+    cores = len(os.sched_getaffinity(0))
+
+    def devices(before="", **told):
+        alone = {key: value for key, value in os.environ.items() if key != "JAX_NUM_CPU_DEVICES"}
+        command = [sys.executable, "-c", ask.format(before)]
+        return int(subprocess.run(command, env=alone | told, capture_output=True, text=True, check=True).stdout)
+
+    assert devices() == cores
+    assert devices(JAX_NUM_CPU_DEVICES="3") == 3
+    assert devices("jax.devices();") == 1

@@ -108,8 +108,16 @@ def trained(name):
     return loaded.meta.optimizer, loaded.theta
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_trainings_end_where_those_in_float32_do(name):
+@pytest.mark.parametrize(
+    ("name", "apart"),
+    [
+        ("small_fc", 0.04),  # stopped half-way down, where seeds are 0.08 apart
+        ("velo", 0.01),
+        pytest.param("celo2", 1e-3, marks=pytest.mark.slow),
+        pytest.param("adamw", 1e-3, marks=pytest.mark.slow),
+    ],
+)
+def test_trainings_end_where_those_in_float32_do(name, apart):
     config, theta = trained(name)
     task = make_tasks(MLPConfig(width=16, depth=1, batch_size=32), "mup", data.load(EmbeddedDataConfig()))[0]
 
@@ -119,5 +127,5 @@ def test_trainings_end_where_those_in_float32_do(name):
 
     full, half = final("float32"), final("bfloat16")
     assert np.all(full < np.log(10) - 0.02)
-    assert np.abs(half - full).max() < 5e-3
+    assert np.abs(half - full).max() < apart
     assert np.any(half != full)
