@@ -69,7 +69,7 @@ def use_all_cores() -> None:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     decided = "JAX_NUM_CPU_DEVICES" in os.environ or jax.distributed.is_initialized()
-    if not decided and jax.config.jax_num_cpu_devices != cores:  # type: ignore[attr-defined]
+    if not decided:
         with suppress(RuntimeError):  # JAX is in use already: its devices stay as they are
             jax.config.update("jax_num_cpu_devices", cores)
 
