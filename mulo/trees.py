@@ -23,11 +23,6 @@ def names(tree: Any) -> list[str]:
     return [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
-def stack(first: Any, second: Any) -> Any:
-    """Stacks two trees of equal structure along a new leading axis."""
-    return jax.tree.map(lambda a, b: jnp.stack([a, b]), first, second)
-
-
 def where(mask: Array, yes: Any, no: Any) -> Any:
     """Chooses whole entries along the leading axes that `mask` has; every leaf starts with those axes."""
 

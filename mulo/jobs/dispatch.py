@@ -24,11 +24,12 @@ def run(config: Config) -> int:
     keep_compiled_programs()
     console = Console(quiet=not distributed.leads())
     _check_machine(config)
-    if config.mode not in ("main", "meta_train"):
-        distributed.leave()  # only meta-training is shared
+    shared = config.mode in ("main", "meta_train")
+    if not shared:
+        distributed.leave()
     if distributed.leads():
         return _lead(config, console)
-    if config.mode in ("main", "meta_train"):
+    if shared:
         _follow(config, console)
     return 0
 

@@ -19,7 +19,7 @@ from mulo.reporting.units import of_bytes
 
 def check(config: Config) -> None:
     """Estimates what mode=main, meta_train or evaluate needs; raises MemoryLimitError if there is less."""
-    available = available_bytes()
+    available = available_bytes() if config.mode in ("main", "meta_train", "evaluate") else None
     if available is None:
         return
     dataset, platform = (
@@ -57,6 +57,8 @@ def _advice(config: Config, own: Sequence[Training], platform: Platform, availab
         smaller = replace(recipe, particles_per_batch=size)
         if recipe.pairs % size == 0 and memory.meta_training(own, smaller, platform, devices).total <= available:
             return f"recipe.particles_per_batch={size} would fit."
+    if memory.meta_training(own, recipe, platform, 1).total <= available:
+        return "JAX_NUM_CPU_DEVICES=1 would fit: every device holds a copy of the data."
     worst = max(own, key=lambda training: training.state + training.work)
     return (
         f"No recipe.particles_per_batch would fit: {worst.name} needs most, {of_bytes(worst.state)} of state and "

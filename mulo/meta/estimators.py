@@ -54,12 +54,20 @@ class Estimator:
         optimizer: the learned optimizer under meta-training.
         recipe: estimator, truncation, σ, pairs and lengths.
         mesh: the devices that particles are shared out among; None: all that the pairs divide into.
+        data: `task.data` on all of these devices, where tasks share it; None: laid out here.
     """
 
-    def __init__(self, task: Task, optimizer: LearnedOptimizer, recipe: RecipeConfig, mesh: Mesh | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        optimizer: LearnedOptimizer,
+        recipe: RecipeConfig,
+        mesh: Mesh | None = None,
+        data: Any = None,
+    ) -> None:
         self.task, self.optimizer, self.recipe = task, optimizer, recipe
         self.mesh = mesh or particle_mesh(recipe.pairs)
-        self._data = replicate(self.mesh, task.data)
+        self._data = replicate(self.mesh, task.data) if data is None else data
         one = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
         self.start = jax.jit(shared_out(self.mesh, one, WHOLE, WHOLE, SPLIT))
         advance = shared_out(self.mesh, self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)

@@ -60,7 +60,10 @@ class Trainer:
     ) -> None:
         self.tasks, self.optimizer, self.recipe = tuple(tasks), optimizer, recipe
         self.mesh = mesh or particle_mesh(recipe.pairs)
-        self.estimators = [Estimator(task, optimizer, recipe, self.mesh) for task in tasks]
+        data = _laid_out_once(self.mesh, tasks)
+        self.estimators = [
+            Estimator(task, optimizer, recipe, self.mesh, own) for task, own in zip(tasks, data, strict=True)
+        ]
         self.key = randomness.root(seed)
         self._outer = outer_optimizer(recipe.outer)
         self._rate = schedule(recipe.outer)
@@ -153,6 +156,18 @@ class Trainer:
         if not validation_loss < float(state.best_loss):
             return state
         return state._replace(best_theta=state.theta, best_loss=jnp.float32(validation_loss), best_step=state.step)
+
+
+def _laid_out_once(mesh: Mesh, tasks: Sequence[Task]) -> list[Any]:
+    """The data of every task on all devices: one copy of those that tasks share."""
+    known: list[tuple[Any, Any]] = []
+    found = []
+    for data in (task.data for task in tasks):
+        copy = next((copy for own, copy in known if own is data), None)
+        copy = replicate(mesh, data) if copy is None else copy
+        known.append((data, copy))
+        found.append(copy)
+    return found
 
 
 @partial(jax.jit, static_argnames="task")

@@ -125,7 +125,8 @@ def meta_training(trainings: Sequence[Training], recipe: RecipeConfig, platform:
     # Tasks run side by side on CPUs, one after the other on accelerators; a validation adds one task's trainings.
     step = sum(moving) if platform.cpu else max(moving)
     validation = max(2 * pairs * own.state + work for own, work in zip(trainings, moving, strict=True))
-    return Peak(trainings[0].data, sum(kept), max(step, validation))
+    copies = devices if platform.cpu else 1
+    return Peak(copies * trainings[0].data, sum(kept), max(step, validation))
 
 
 def _moving(own: Training, pairs: int, batch: int) -> int:

@@ -9,10 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from mulo import randomness
-from mulo.config import OuterConfig
+from mulo import data, randomness
+from mulo.config import MLPMultiwidthConfig, OuterConfig, SyntheticDataConfig
 from mulo.meta.outer import outer_optimizer
 from mulo.meta.trainer import Trainer, TrainerState, run
+from mulo.tasks import make_tasks
 
 from .quadratic import MomentumOptimizer, Quadratic, expected_losses, flat, recipe
 
@@ -191,3 +192,9 @@ def test_old_particles_are_donated():
     trainer().step(state)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves([p.training for p in state.particles]))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state.theta))
+
+
+def test_tasks_that_share_a_dataset_share_its_copy():
+    tasks = make_tasks(MLPMultiwidthConfig(widths=[4, 8], depth=1), "mup", data.load(SyntheticDataConfig(shape=[3])))
+    first, second = (e._data for e in Trainer(tasks, MomentumOptimizer(), recipe(), 0).estimators)
+    assert first is second

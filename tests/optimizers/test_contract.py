@@ -54,6 +54,10 @@ def draw(seed, scale, steps=()):
     return {"first": {"bias": normal(4)}, "last": {"kernel": normal(2, 3, 5)}}
 
 
+def stacked(one, other):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), one, other)
+
+
 def unrolled(transform, params, gradients, losses):
     """Updates of every step, without applying them, by one scan: its carry must keep structure and dtypes."""
 
@@ -243,10 +247,10 @@ def test_vmap_over_theta_num_steps_and_trainings(subject, plain, jit):
     other = jax.tree.map(lambda x: 0.9 * x, subject.theta)
     flipped = jax.tree.map(lambda g: -2 * g, GRADIENTS)
     both, _ = jit(jax.vmap(subject.run.__wrapped__))(
-        trees.stack(subject.theta, other),
+        stacked(subject.theta, other),
         jnp.array([NUM_STEPS, 50]),
-        trees.stack(PARAMS, PARAMS),
-        trees.stack(GRADIENTS, flipped),
+        stacked(PARAMS, PARAMS),
+        stacked(GRADIENTS, flipped),
         jnp.stack([VALUES, 3 * VALUES]),
     )
     close(at(both, 0), plain[0])

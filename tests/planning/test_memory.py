@@ -79,6 +79,16 @@ def test_a_job_that_does_not_fit_is_told_what_would():
     assert "mlp_w256_d3 needs most" in refusal(config, 1e6)
 
 
+def test_every_device_of_a_cpu_holds_a_copy_of_the_data():
+    config = composed("task=mlp", "task.width=16", "optimizer=small_fc_mup")
+    platform, trained = estimates.this_platform(), contestants.trained(config)
+    own = memory.trainings(trained, platform)
+    one, four = (estimates.meta_training(own, config.recipe, platform, devices).total for devices in (1, 4))
+    assert four - one == 3 * sum(x.nbytes for x in jax.tree.leaves(trained.tasks[0].data))
+    with pytest.raises(MemoryLimitError, match="JAX_NUM_CPU_DEVICES=1 would fit"):
+        memory.check_meta_training(config, trained, platform, one, devices=4)
+
+
 def test_a_main_job_is_refused_before_anything_is_made(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 50_000_000)
     with pytest.raises(MemoryLimitError, match=r"evaluation of mlp_w512_d3.*evaluation\.widths"):
