@@ -23,6 +23,10 @@ SECTIONS = {
         "network hidden form ms_median outer_steps_per_s inner_steps_per_s ratio_to_straightforward",
     ),
     "devices": ("Meta-training on devices and processes", "form ms_median ratio_to_one_thread"),
+    "tpu_program": (
+        "The update compiled for a TPU v5e, not run",
+        "architecture hidden width form scratch_bytes_per_parameter traffic_bytes_per_parameter",
+    ),
     "first_step": ("First outer step of the quick preset", "form ms_median ms_from_start_of_meta_training"),
 }
 """Title and columns of each benchmark."""

@@ -41,6 +41,20 @@ def environment() -> dict[str, str]:
     return os.environ | {"COLUMNS": "160"}
 
 
+def python_on(devices: int, *arguments: str) -> str:
+    """What Python prints, started in the repository's root with as many CPU devices."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 def mulo(*arguments: str, cwd: Path) -> Done:
     before = _children_seconds()
     command = [sys.executable, "-m", "mulo.run", *arguments]

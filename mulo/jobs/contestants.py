@@ -4,10 +4,20 @@ from dataclasses import replace
 
 from mulo import checkpoint, data
 from mulo.config import AdamConfig, Config, OptimizerConfig
-from mulo.jobs.evaluate import widths
 from mulo.planning.plan import Contestant
 from mulo.tasks import make_tasks
 from mulo.types import Dataset
+
+BEYOND = (2, 4, 8)
+"""In mode=main, widths beyond the meta-training range: these multiples of its largest."""
+
+
+def widths(config: Config) -> list[int]:
+    """The widths that an evaluation covers."""
+    if config.evaluation.widths is not None:
+        return list(config.evaluation.widths)
+    own = config.task.all_widths
+    return own + [factor * max(own) for factor in BEYOND] if config.mode == "main" else own
 
 
 def trained(config: Config, dataset: Dataset | None = None) -> Contestant:

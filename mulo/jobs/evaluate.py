@@ -4,31 +4,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mulo import checkpoint, data, randomness
-from mulo.config import Config, OptimizerConfig
+from mulo import checkpoint, randomness
+from mulo.config import Config
 from mulo.errors import Interrupted
 from mulo.evaluation.grid import Cell, Record, run_grid
 from mulo.evaluation.model_devices import model_mesh
 from mulo.evaluation.results import summarize
+from mulo.jobs.contestants import evaluated, widths
 from mulo.jobs.stopping import Stop
 from mulo.optimizers import make_optimizer
 from mulo.reporting import plots
 from mulo.reporting.progress import progress
 from mulo.reporting.tables import print_results
 from mulo.reporting.wandb_mirror import WandbMirror
-from mulo.tasks import make_tasks
 from mulo.types import Theta
-
-BEYOND = (2, 4, 8)
-"""In mode=main, widths beyond the meta-training range: these multiples of its largest."""
-
-
-def widths(config: Config) -> list[int]:
-    """The widths that an evaluation covers."""
-    if config.evaluation.widths is not None:
-        return list(config.evaluation.widths)
-    own = config.task.all_widths
-    return own + [factor * max(own) for factor in BEYOND] if config.mode == "main" else own
 
 
 def trained_widths(config: Config) -> list[int]:
@@ -66,20 +55,14 @@ def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirro
 
 
 def _cells(config: Config, theta: Theta) -> list[Cell]:
-    dataset, settings = data.load(config.data), config.evaluation
-    contestants: list[tuple[OptimizerConfig, Theta]] = [(config.optimizer, theta)]
-    if settings.sp_twin is not None:
-        twin = checkpoint.load(settings.sp_twin)
-        contestants.append((twin.meta.optimizer, twin.theta))
-    for name in settings.baselines:
-        baseline = getattr(settings, name)
-        contestants.append((baseline, make_optimizer(baseline).init(randomness.root(0))))
-    cells = []
-    for chosen, weights in contestants:
+    settings, cells = config.evaluation, []
+    thetas = [theta] + ([] if settings.sp_twin is None else [checkpoint.load(settings.sp_twin).theta])
+    for chosen, tasks in evaluated(config):
+        optimizer = make_optimizer(chosen, config.state_dtype)
+        # A baseline's θ holds its settings.
+        weights = thetas.pop(0) if thetas else optimizer.init(randomness.root(0))
         parametrization = config.task.parametrization or chosen.parametrization
-        sizes = widths(config)
-        for width, task in zip(sizes, make_tasks(config.task, parametrization, dataset, sizes), strict=True):
-            optimizer = make_optimizer(chosen, config.state_dtype)
+        for width, task in zip(widths(config), tasks, strict=True):
             cells.append(Cell(chosen.name, parametrization, "mlp", width, config.task.depth, task, optimizer, weights))
     return cells
 

@@ -6,10 +6,6 @@ the one that works on parts.
 
 import csv
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,7 +13,7 @@ import pytest
 
 from mulo.errors import ConfigError
 from mulo.evaluation.model_devices import model_mesh
-from tests.command import mulo
+from tests.command import mulo, python_on
 
 SMALLEST_MATRIX = 2 * 32 * 12
 """Entries of the output matrices of the two seeds that `over_devices` trains; activations have fewer."""
@@ -30,16 +26,8 @@ def slow(name):
 @pytest.fixture(scope="module", params=["small_fc", "velo", slow("celo2"), "celo2_orthogonal", slow("mu_adam")])
 def compared(request, compiler_options):
     """The architecture, and what `over_devices` finds about it on 1, 2 and 4 devices."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.evaluation.over_devices", request.param, json.dumps(compiler_options)],
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "4"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return request.param, json.loads(done.stdout)
+    found = python_on(4, "-m", "tests.evaluation.over_devices", request.param, json.dumps(compiler_options))
+    return request.param, json.loads(found)
 
 
 def test_updates_and_trainings_agree(compared):

@@ -1,14 +1,10 @@
 """Particles shared out among devices give the same θ, up to what XLA compiles otherwise for another batch."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import pytest
 
 from mulo.meta.devices import particle_mesh
+from tests.command import python_on
 
 SCRIPT = """
 import sys
@@ -41,16 +37,8 @@ for devices in (1, 2, 4):
 
 @pytest.mark.parametrize("architecture", ["small_fc", "velo"])
 def test_one_two_and_four_devices_agree(architecture):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, architecture],
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "4"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
+    printed = python_on(4, "-c", SCRIPT, architecture)
+    found = [tuple(map(float, line.split())) for line in printed.splitlines()]
     assert len(found) == 3
     # XLA fuses a batch of two otherwise than one of eight: parameters may differ in their last bits.
     assert max(apart for apart, _ in found) < 1e-5
