@@ -1,7 +1,7 @@
 """`python -m benchmarks [names]`: runs benchmarks, each in a process of its own, and draws the table.
 
-Names: update, training_step, meta_training, devices, first_step, which all run where none is given; and tpu_program, which
-needs libtpu.
+Names: update, training_step, meta_training, devices, first_step, which all run where none is given; and tpu_program,
+which needs libtpu.
 """
 
 import subprocess
