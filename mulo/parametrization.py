@@ -1,7 +1,7 @@
 """Standard and maximal update parametrization as one table: role and fan-in → init, forward and update multiplier.
 
-n is the absolute fan-in; there is no base width. Source: µLO (arXiv 2406.00153), section 4 and equation 3, with
-Yang et al. 2022 (arXiv 2203.03466), table 3, for what the paper leaves open.
+n is the absolute fan-in; there is no base width. Sources: µLO (arXiv 2406.00153), section 4 and equation 3, with
+Yang et al. 2022 (arXiv 2203.03466), tables 3 and 8, for what the paper leaves open.
 
 | role          | µP init std        | µP forward | µP update | SP init std | SP forward | SP update |
 |---------------|--------------------|------------|-----------|-------------|------------|-----------|
@@ -11,6 +11,14 @@ Yang et al. 2022 (arXiv 2203.03466), table 3, for what the paper leaves open.
 | output matrix | 0 (paper's text: 1)| 1/n        | 1         | 1/√n        | 1          | 1         |
 | bias          | 0 (authors' code: 1)| 1         | 1         | 0           | 1          | 1         |
 | norm gain     | constant 1         | 1          | 1         | constant 1  | 1          | 1         |
+| convolution   | 1/√(k·k·n), n input channels; otherwise as the matrix of its role, from input and hidden roles            |
+| attention     | logits q·k/d_head under µP, q·k/√d_head under SP                                                         |
+
+`folded` moves the output's forward multiplier into its init (1/n for 1) and update (1/n), for models whose forward pass
+is not ours; to optimizers that do not see a gradient's scale, the two are the same (Yang et al., lemma J.1).
+
+CompleteP (Dey et al. 2025, arXiv 2505.01618, table 1, α = 1) is µP and, for L residual blocks: each residual branch × 1/L,
+Adam's ε of hidden matrices × 1/(n·L), weight decay of hidden matrices × n (so that it acts as on other parameters).
 """
 
 import math
@@ -19,6 +27,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mulo.errors import ConfigError
+from mulo.types import Multiplier
 
 
 class Role(StrEnum):
@@ -39,51 +48,84 @@ class Rule(NamedTuple):
     init_std: float
     forward: float
     """Factor on what the parameter contributes to its layer's pre-activation."""
-    update: float
-    """Factor c on the optimizer's update."""
+    update: Multiplier
+    """Factor c on the optimizer's update, with those on weight decay and Adam's ε."""
+
+
+NAMES = ("sp", "mup", "completep")
 
 
 @dataclass(frozen=True)
 class Parametrization:
-    """SP or µP with the choices that the sources leave open.
+    """SP, µP or CompleteP with the choices that the sources leave open.
 
     Attributes:
-        name: `sp` or `mup`.
+        name: `sp`, `mup` or `completep`.
         bias_init: `zeros`, or `normal` for N(0, 1) biases under µP as in the µLO authors' code.
         output_init: `zeros`, or `normal` for an N(0, 1) output matrix under µP as in the paper's text.
+        embedding_std: standard deviation of embeddings.
+        blocks: residual blocks L of the network, which CompleteP scales with.
+        folded: the output's forward multiplier is folded into its init and update.
     """
 
     name: str
     bias_init: str = "zeros"
     output_init: str = "zeros"
+    embedding_std: float = 1.0
+    blocks: int = 1
+    folded: bool = False
 
     def __post_init__(self) -> None:
         """Refuses a name it does not know: it must not mean SP by silence."""
-        if self.name not in ("sp", "mup"):
-            raise ConfigError.value("parametrization", self.name, "one of sp, mup")
+        if self.name not in NAMES:
+            raise ConfigError.value("parametrization", self.name, "one of " + ", ".join(NAMES))
 
-    def rule(self, role: Role, fan_in: int) -> Rule:
-        """The row of the table for a parameter of this role; `fan_in` is ignored where the row has no n."""
-        return self._mup(role, fan_in) if self.name == "mup" else self._sp(role, fan_in)
+    @property
+    def branch(self) -> float:
+        """Factor on what every residual block adds."""
+        return 1 / self.blocks if self.name == "completep" else 1.0
+
+    def logit_scale(self, head_size: int) -> float:
+        """Factor on q·k in attention."""
+        return 1 / math.sqrt(head_size) if self.name == "sp" else 1 / head_size
+
+    def rule(self, role: Role, fan_in: int, window: int = 1) -> Rule:
+        """The row of the table for a parameter of this role.
+
+        Args:
+            role: what the parameter is.
+            fan_in: n, ignored where the row has no n; of convolutions the input channels.
+            window: k·k of a convolution, 1 for matrices.
+        """
+        own = self._sp if self.name == "sp" else self._mup
+        found = own(role, fan_in)
+        return found._replace(init_std=found.init_std / math.sqrt(window))
 
     def _sp(self, role: Role, fan_in: int) -> Rule:
         match role:
             case Role.NORM:
-                return Rule(1.0, 0.0, 1.0, 1.0)
+                return Rule(1.0, 0.0, 1.0, Multiplier(1))
             case Role.BIAS:
-                return Rule(0.0, 0.0, 1.0, 1.0)
+                return Rule(0.0, 0.0, 1.0, Multiplier(1))
             case Role.EMBEDDING:
-                return Rule(0.0, 1.0, 1.0, 1.0)
+                return Rule(0.0, self.embedding_std, 1.0, Multiplier(1))
             case _:
-                return Rule(0.0, 1 / math.sqrt(fan_in), 1.0, 1.0)
+                return Rule(0.0, 1 / math.sqrt(fan_in), 1.0, Multiplier(1))
 
     def _mup(self, role: Role, fan_in: int) -> Rule:
         match role:
             case Role.HIDDEN:
-                return Rule(0.0, 1 / math.sqrt(fan_in), 1.0, 1 / fan_in)
+                return Rule(0.0, 1 / math.sqrt(fan_in), 1.0, self._hidden(fan_in))
             case Role.OUTPUT:
-                return Rule(0.0, float(self.output_init == "normal"), 1 / fan_in, 1.0)
+                std, forward = float(self.output_init == "normal"), 1 / fan_in
+                folded = Rule(0.0, std * forward, 1.0, Multiplier(forward))
+                return folded if self.folded else Rule(0.0, std, forward, Multiplier(1))
             case Role.BIAS:
-                return Rule(0.0, float(self.bias_init == "normal"), 1.0, 1.0)
+                return Rule(0.0, float(self.bias_init == "normal"), 1.0, Multiplier(1))
             case _:
                 return self._sp(role, fan_in)
+
+    def _hidden(self, fan_in: int) -> Multiplier:
+        if self.name == "mup":
+            return Multiplier(1 / fan_in)
+        return Multiplier(1 / fan_in, weight_decay=fan_in, epsilon=1 / (fan_in * self.blocks))

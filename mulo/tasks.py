@@ -53,6 +53,10 @@ class ClassificationTask:
         """The dataset's device arrays."""
         return self.dataset.arrays
 
+    def data_at(self, position: int) -> Any:
+        """The dataset's device arrays after `position` refreshes."""
+        return self.dataset.at(position)
+
     @cached_property
     def multipliers(self) -> Multipliers:
         """Update multiplier of every parameter, by path name."""

@@ -12,9 +12,29 @@ Params: TypeAlias = Any
 Theta: TypeAlias = Any
 """Pytree of a learned optimizer's own weights, the θ of the paper."""
 Batch: TypeAlias = tuple[Array, Array]
-"""Inputs [batch, ...] float32 and integer labels [batch]."""
+"""Inputs [batch, ...] float32 and integer labels [batch]; of text, tokens [batch, length] and the tokens after them."""
+
+
+class Multiplier(float):
+    """Update multiplier c of a parameter, with what goes with it; a plain float has 1 for both.
+
+    Attributes:
+        weight_decay: factor on the weight decay coefficient, beside c, which scales the whole update.
+        epsilon: factor on Adam's ε.
+    """
+
+    weight_decay: float
+    epsilon: float
+
+    def __new__(cls, update: float, weight_decay: float = 1.0, epsilon: float = 1.0) -> "Multiplier":
+        """The number itself is c."""
+        made = super().__new__(cls, update)
+        made.weight_decay, made.epsilon = weight_decay, epsilon
+        return made
+
+
 Multipliers: TypeAlias = Mapping[str, float]
-"""Update multiplier c of each parameter, by its path as `trees.path_name` writes it."""
+"""Update multiplier c of each parameter, by its path as `trees.path_name` writes it: `Multiplier`s or floats."""
 
 
 class Layer(NamedTuple):
@@ -22,11 +42,11 @@ class Layer(NamedTuple):
 
     name: str
     inputs: Array
-    """[batch, fan_in]"""
+    """[batch, ..., fan_in]"""
     preactivation: Array
-    """[batch, fan_out]"""
+    """[batch, ..., fan_out]"""
     linear: Any
-    """Function of inputs: the layer's matrix times its forward multiplier, without the bias."""
+    """Function of inputs: the layer's matrix times its forward multiplier, without the bias; None without a matrix."""
 
 
 class Dataset(Protocol):
@@ -37,16 +57,27 @@ class Dataset(Protocol):
         """As in `data=<name>`."""
 
     @property
+    def kind(self) -> str:
+        """`images` ([height, width] or [height, width, channels]), `tokens` ([length]) or `features` (any shape)."""
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example."""
 
     @property
     def classes(self) -> int:
-        """Number of labels."""
+        """Number of labels; of text, the vocabulary."""
 
     @property
     def arrays(self) -> Any:
-        """Pytree of device arrays that `sample` and `fixed` read."""
+        """Pytree of device arrays that `sample` and `fixed` read: those at position 0."""
+
+    def at(self, position: int) -> Any:
+        """The arrays after `position` refreshes, a function of the position alone.
+
+        Data that fit on the device never change: the same object at every position. A stream shows a window of its
+        examples that moves on with every refresh, so that a job resumed at a position sees what it would have seen.
+        """
 
     def sample(self, arrays: Any, key: Array, batch_size: int) -> Batch:
         """Draws a training minibatch, uniformly with replacement."""
@@ -66,6 +97,9 @@ class Task(Protocol):
     @property
     def data(self) -> Any:
         """Pytree of device arrays, handed back to `sample` as an argument of compiled programs."""
+
+    def data_at(self, position: int) -> Any:
+        """`data` after `position` refreshes (`Dataset.at`); what does not change is the same object."""
 
     @property
     def multipliers(self) -> Multipliers:

@@ -1,22 +1,25 @@
 """Every setting of mulo as frozen dataclasses with range checks; plain data, importing neither JAX nor Hydra."""
 
-from mulo.config.choices import (
+from mulo.config.data import DataConfig, EmbeddedDataConfig, SyntheticDataConfig
+from mulo.config.optimizers import (
     AdamConfig,
     Celo2Config,
-    DataConfig,
-    EmbeddedDataConfig,
     LearnedOptimizerConfig,
-    LoggerConfig,
-    MLPConfig,
-    MLPMultiwidthConfig,
     OptimizerConfig,
     SmallFCConfig,
-    SyntheticDataConfig,
-    TaskConfig,
     VeLOConfig,
 )
 from mulo.config.parse import parse, parse_group, to_dict
-from mulo.config.root import Config, CoordinateCheckConfig, EvaluationConfig, OuterConfig, PlanConfig, RecipeConfig
+from mulo.config.root import (
+    Config,
+    CoordinateCheckConfig,
+    EvaluationConfig,
+    LoggerConfig,
+    OuterConfig,
+    PlanConfig,
+    RecipeConfig,
+)
+from mulo.config.tasks import MLPConfig, MLPMultiwidthConfig, TaskConfig
 
 __all__ = [
     "AdamConfig",

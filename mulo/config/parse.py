@@ -7,18 +7,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mulo.config.choices import (
-    AdamConfig,
-    Celo2Config,
-    EmbeddedDataConfig,
-    MLPConfig,
-    MLPMultiwidthConfig,
-    SmallFCConfig,
-    SyntheticDataConfig,
-    VeLOConfig,
-)
+from mulo.config.data import EmbeddedDataConfig, SyntheticDataConfig
+from mulo.config.optimizers import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.config.root import Config
 from mulo.config.settings import check
+from mulo.config.tasks import MLPConfig, MLPMultiwidthConfig
 from mulo.errors import ConfigError
 
 _CHOICES: dict[str, tuple[str, dict[str, type]]] = {

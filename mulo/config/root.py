@@ -3,17 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mulo.config.choices import (
-    AdamConfig,
-    DataConfig,
-    EmbeddedDataConfig,
-    LoggerConfig,
-    MLPConfig,
-    OptimizerConfig,
-    TaskConfig,
-    VeLOConfig,
-)
+from mulo.config.data import DataConfig, EmbeddedDataConfig
+from mulo.config.optimizers import AdamConfig, OptimizerConfig, VeLOConfig
 from mulo.config.settings import setting
+from mulo.config.tasks import MLPConfig, TaskConfig
 from mulo.errors import ConfigError
 
 MODES = ("main", "meta_train", "evaluate", "coordinate_check", "verify", "plan")
@@ -143,6 +136,15 @@ class PlanConfig:
     """How long to measure with `device=this`, compilation not counted."""
     output: str | None = None
     """A JSON file to write the plan to as well."""
+
+
+@dataclass(frozen=True)
+class LoggerConfig:
+    """Where metrics go besides metrics.jsonl."""
+
+    name: str = setting("wandb", choices=("none", "wandb", "wandb_online"))
+    """`wandb` writes W&B's files into the run directory without network; `wandb_online` sends them."""
+    project: str = "mulo"
 
 
 @dataclass(frozen=True)

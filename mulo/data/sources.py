@@ -30,6 +30,12 @@ class InMemory:
     """Of the training images, in units where white is 1."""
     std: float
     """Of the training images over all pixels together, in the same units."""
+    kind: str = "images"
+
+    def at(self, position: int) -> Mapping[str, Batch]:
+        """The same arrays always."""
+        del position
+        return self.arrays
 
     def sample(self, arrays: Mapping[str, Batch], key: Array, batch_size: int) -> Batch:
         """Draws training examples, uniformly and with replacement.
@@ -59,6 +65,12 @@ class Synthetic:
     arrays: Mapping[str, Array]
     """'means': class means, float32 [classes, product of input_shape]."""
     seed: int
+    kind: str = "features"
+
+    def at(self, position: int) -> Mapping[str, Array]:
+        """The same arrays always."""
+        del position
+        return self.arrays
 
     def sample(self, arrays: Mapping[str, Array], key: Array, batch_size: int) -> Batch:
         """Draws fresh examples, all classes equally likely.

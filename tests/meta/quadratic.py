@@ -38,6 +38,9 @@ class Quadratic:
     def data(self):
         return {"noise": jnp.float32(self.noise)}
 
+    def data_at(self, position):
+        return self.data
+
     @property
     def multipliers(self):
         return {"w": 0.5}
