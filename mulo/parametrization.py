@@ -11,14 +11,15 @@ Yang et al. 2022 (arXiv 2203.03466), tables 3 and 8, for what the paper leaves o
 | output matrix | 0 (paper's text: 1)| 1/n        | 1         | 1/√n        | 1          | 1         |
 | bias          | 0 (authors' code: 1)| 1         | 1         | 0           | 1          | 1         |
 | norm gain     | constant 1         | 1          | 1         | constant 1  | 1          | 1         |
-| convolution   | 1/√(k·k·n), n input channels; otherwise as the matrix of its role, from input and hidden roles            |
-| attention     | logits q·k/d_head under µP, q·k/√d_head under SP                                                         |
+
+Convolutions of k×k have n = input channels, an init std of 1/(k√n), and otherwise the row of their role.
+Attention logits are q·k/d_head under µP and q·k/√d_head under SP.
 
 `folded` moves the output's forward multiplier into its init (1/n for 1) and update (1/n), for models whose forward pass
 is not ours; to optimizers that do not see a gradient's scale, the two are the same (Yang et al., lemma J.1).
 
-CompleteP (Dey et al. 2025, arXiv 2505.01618, table 1, α = 1) is µP and, for L residual blocks: each residual branch × 1/L,
-Adam's ε of hidden matrices × 1/(n·L), weight decay of hidden matrices × n (so that it acts as on other parameters).
+CompleteP (Dey et al. 2025, arXiv 2505.01618, table 1, α = 1) is µP and, for L residual blocks: each residual
+branch × 1/L, Adam's ε of hidden matrices × 1/(n·L), their weight decay × n (it then acts as on other parameters).
 """
 
 import math
