@@ -108,18 +108,33 @@ class Task(Protocol):
     def init(self, key: Array) -> Params:
         """Fresh parameters."""
 
+    def draw(self, key: Array) -> Any:
+        """What else distinguishes a training from others, drawn by the key of its `init`; () for most tasks."""
+
     def sample(self, data: Any, key: Array) -> Batch:
         """A training minibatch."""
 
-    def loss(self, params: Params, batch: Batch) -> Array:
-        """Mean loss over the batch, a scalar."""
+    def loss(self, params: Params, batch: Batch, drawn: Any = ()) -> Array:
+        """Mean loss over the batch, a scalar; `drawn` is what `draw` gave at the training's start."""
 
-    def full_loss(self, params: Params, data: Any, split: str) -> Array:
+    def full_loss(self, params: Params, data: Any, split: str, drawn: Any = ()) -> Array:
         """Mean loss over a fixed set of examples of 'train' or 'test', a scalar."""
 
 
 class LayeredTask(Task, Protocol):
     """A task that shows what each of its layers computes."""
+
+    @property
+    def parametrization(self) -> str:
+        """Such as `mup`."""
+
+    @property
+    def family(self) -> str:
+        """Its architecture, such as `mlp`."""
+
+    @property
+    def depth(self) -> int:
+        """Hidden layers or blocks."""
 
     @property
     def width(self) -> int:

@@ -6,7 +6,7 @@ import pytest
 from flax import nnx
 
 from mulo.errors import ConfigError
-from mulo.models.layers import Dense
+from mulo.models.layers import Dense, Maker
 from mulo.parametrization import Parametrization, Role
 
 # (mean, std, forward, update) at fan-in 16 and, for what follows width, at fan-in 64.
@@ -68,7 +68,7 @@ def test_unknown_parametrization_never_means_sp(name):
 @pytest.fixture(scope="module")
 def dense():
     def make(role, scheme, **options):
-        return Dense(WIDE, WIDE, role, scheme, rngs=nnx.Rngs(jax.random.key(3)), **options)
+        return Dense(Maker(scheme, nnx.Rngs(jax.random.key(3)), **options), WIDE, WIDE, role)
 
     return make
 

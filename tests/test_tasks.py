@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulo import tasks, trees
+from mulo import trees
 from mulo.config import MLPConfig, MLPMultiwidthConfig
 from mulo.data.sources import in_memory
 from mulo.errors import ConfigError
-from mulo.tasks import make_tasks
+from mulo.tasks import make_tasks, supervised
 from mulo.types import Task
 
 WIDTH, CLASSES, TRAIN, TEST = 8, 3, 24, 7
@@ -101,14 +101,14 @@ def test_loss_is_the_mean_cross_entropy(task, params, dataset, jit):
 @pytest.mark.parametrize("chunk_floats", [4_000_000, 6 * WIDTH, 1])
 def test_full_loss_is_the_mean_over_all_examples(task, params, images, split, chunk_floats, monkeypatch, jit):
     """In one chunk, in chunks of up to six examples, and one by one; the seven test examples have no other divisor."""
-    monkeypatch.setattr(tasks, "_CHUNK_FLOATS", chunk_floats)
+    monkeypatch.setattr(supervised, "_CHUNK_FLOATS", chunk_floats)
     measured = jit(task.full_loss, static_argnums=2)(params, task.data, split)
     expected = losses(params, normalised(images, split), images[f"{split}_labels"], forward_of(task)).mean()
     np.testing.assert_allclose(measured, expected, rtol=1e-5)
 
 
 def test_full_loss_keeps_to_the_first_examples(task, params, images, monkeypatch, jit):
-    monkeypatch.setattr(tasks, "FULL_LOSS_EXAMPLES", 10)
+    monkeypatch.setattr(supervised, "FULL_LOSS_EXAMPLES", 10)
     measured = jit(lambda p: task.full_loss(p, task.data, "train"))(params)
     expected = losses(params, normalised(images, "train"), images["train_labels"], forward_of(task))
     np.testing.assert_allclose(measured, expected[:10].mean(), rtol=1e-5)

@@ -19,10 +19,11 @@ from mulo.config.root import (
     PlanConfig,
     RecipeConfig,
 )
-from mulo.config.tasks import MLPConfig, MLPMultiwidthConfig, TaskConfig
+from mulo.config.tasks import Augmentation, MixedConfig, MLPConfig, MLPMultiwidthConfig, TaskBase, TaskConfig
 
 __all__ = [
     "AdamConfig",
+    "Augmentation",
     "Celo2Config",
     "Config",
     "CoordinateCheckConfig",
@@ -33,12 +34,14 @@ __all__ = [
     "LoggerConfig",
     "MLPConfig",
     "MLPMultiwidthConfig",
+    "MixedConfig",
     "OptimizerConfig",
     "OuterConfig",
     "PlanConfig",
     "RecipeConfig",
     "SmallFCConfig",
     "SyntheticDataConfig",
+    "TaskBase",
     "TaskConfig",
     "VeLOConfig",
     "parse",

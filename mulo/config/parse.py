@@ -1,7 +1,7 @@
 """From nested plain dictionaries to checked settings; the one way in for command line, files and checkpoints."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,15 +11,15 @@ from mulo.config.data import EmbeddedDataConfig, SyntheticDataConfig
 from mulo.config.optimizers import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.config.root import Config
 from mulo.config.settings import check
-from mulo.config.tasks import MLPConfig, MLPMultiwidthConfig
+from mulo.config.tasks import TASKS, MixedConfig
 from mulo.errors import ConfigError
 
-_CHOICES: dict[str, tuple[str, dict[str, type]]] = {
+_CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = {
     "optimizer": (
         "architecture",
         {"small_fc": SmallFCConfig, "velo": VeLOConfig, "celo2": Celo2Config, "adamw": AdamConfig},
     ),
-    "task": ("name", {"mlp": MLPConfig, "mlp_multiwidth": MLPMultiwidthConfig}),
+    "task": ("name", TASKS),
     "data": ("name", {"fashion_mnist_8x8": EmbeddedDataConfig, "synthetic": SyntheticDataConfig}),
 }
 """Per group: the key that selects the schema, and the schemas. Nothing outside this registry can be named."""
@@ -38,10 +38,12 @@ def parse(raw: Mapping[str, Any]) -> Config:
 def parse_group(group: str, raw: Any) -> Any:
     """Builds and checks the settings of one optimizer, task or dataset, such as those stored in a checkpoint."""
     selector, schemas = _CHOICES[group]
-    given = raw.get(selector) if isinstance(raw, Mapping) else raw
+    given: Any = raw.get(selector) if isinstance(raw, Mapping) else raw
     if given not in schemas:
         raise ConfigError.value(f"{group}.{selector}", given, "one of " + ", ".join(schemas))
     settings = _build(schemas[given], raw, f"{group}.")
+    if isinstance(settings, MixedConfig):
+        settings = replace(settings, text=parse_group("data", settings.text))
     check(settings, f"{group}.")
     return settings
 

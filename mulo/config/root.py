@@ -9,7 +9,7 @@ from mulo.config.settings import setting
 from mulo.config.tasks import MLPConfig, TaskConfig
 from mulo.errors import ConfigError
 
-MODES = ("main", "meta_train", "evaluate", "coordinate_check", "verify", "plan")
+MODES = ("main", "meta_train", "evaluate", "coordinate_check", "parameters", "verify", "plan")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,11 @@ class ScaleConfig:
     width: int = setting(128, low=1)
     widths: list[int] = setting([128, 512, 1024], low=1)
     batch_size: int = setting(4096, low=1)
+    """Of MLPs."""
+    image_batch_size: int = setting(1024, low=1)
+    """Of vision transformers and residual networks."""
+    text_batch_size: int = setting(128, low=1)
+    """Sequences of text."""
     evaluation_steps: int = setting(5000, low=1)
     evaluation_seeds: int = setting(5, low=1)
 
@@ -175,6 +180,8 @@ class Config:
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also)
         _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=("coordinate_check",))
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
+        if self.mode == "coordinate_check" and len(self.task.parts) > 1:
+            raise ConfigError("mode=coordinate_check needs one architecture: choose a member, as task=transformer.")
         trains = self.mode in ("main", "meta_train")
         if trains and not learned:
             raise ConfigError(

@@ -121,21 +121,25 @@ def _deviations(
             x_t, by_matrix = observe(first, params, inputs)
             for layer in x_t:
                 found[MEASURES[0], layer] = _mean_std(x_t[layer], x_0[layer])
-                found[MEASURES[1], layer] = _mean_std(by_matrix[layer])
+                if layer in by_matrix:
+                    found[MEASURES[1], layer] = _mean_std(by_matrix[layer])
         yield t, found
 
 
 def _observe(
     task: LayeredTask, first: Params, params: Params, inputs: Array
 ) -> tuple[OrderedDict[str, Array], OrderedDict[str, Array]]:
-    """Each layer's pre-activation, and what its matrix's movement adds to it, in the network's order."""
+    """Each layer's pre-activation, and of those with a matrix what its movement adds, in the network's order."""
     moved = jax.tree.map(jnp.subtract, params, first)
     # Movements can be small beside the values that move, and TF32 has three digits.
     with jax.default_matmul_precision("highest"):
         layers, differences = task.layers(params, inputs), task.layers(moved, inputs)
-        by_matrix = [d.linear(layer.inputs) for layer, d in zip(layers, differences, strict=True)]
-    preactivations = OrderedDict((layer.name, layer.preactivation) for layer in layers)
-    return preactivations, OrderedDict(zip(preactivations, by_matrix, strict=True))
+        by_matrix = OrderedDict(
+            (layer.name, difference.linear(layer.inputs))
+            for layer, difference in zip(layers, differences, strict=True)
+            if difference.linear is not None
+        )
+    return OrderedDict((layer.name, layer.preactivation) for layer in layers), by_matrix
 
 
 def _mean_std(values: Array, origin: Array | float = 0.0) -> float:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from mulo.evaluation.results import Result, curve_key, read_csv, read_curves, write_csv, write_curves
 from mulo.evaluation.rollout import Rollout, rollout
-from mulo.types import Array, LearnedOptimizer, Task, Theta
+from mulo.types import Array, LayeredTask, LearnedOptimizer, Theta
 
 
 class Cell(NamedTuple):
@@ -20,18 +20,14 @@ class Cell(NamedTuple):
     """The contestant's, as in `optimizer=<name>`."""
     parametrization: str
     """The network's."""
-    family: str
-    """The network's task, without its size."""
-    width: int
-    depth: int
-    task: Task
+    task: LayeredTask
     optimizer: LearnedOptimizer
     theta: Theta
 
     @property
     def key(self) -> str:
         """Under which the cell's curves are kept."""
-        return curve_key(self.name, self.parametrization, self.width)
+        return curve_key(self.name, self.parametrization, self.task.width)
 
 
 class Record:
@@ -60,8 +56,9 @@ class Record:
 def _result(cell: Cell, outcome: Rollout, seed: int) -> Result:
     train, test = float(outcome.train_loss[seed]), float(outcome.test_loss[seed])
     steps, status = outcome.curve.shape[1], outcome.status(seed)
+    task = cell.task
     return Result(
-        cell.name, cell.parametrization, cell.family, cell.width, cell.depth, steps, seed, train, test, status
+        cell.name, cell.parametrization, task.family, task.width, task.depth, steps, seed, train, test, status
     )
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mulo import data, randomness
+from mulo import randomness
 from mulo.config import AdamConfig, Config
 from mulo.evaluation import coordinate_check as check
+from mulo.jobs.contestants import dataset_of
 from mulo.optimizers import make_optimizer
 from mulo.reporting import plots
 from mulo.reporting.labels import label
@@ -21,9 +22,10 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
     """Measures, writes coordinate_check.csv and the figure; returns 1 if µP moves with width, else 0."""
     if config.checkpoint is None and config.reference is None and not isinstance(config.optimizer, AdamConfig):
         console.print("No checkpoint is given: the check runs under a fresh θ, which µP does not hold still.")
-    settings, dataset = config.coordinate_check, data.load(config.data)
-    tasks = make_tasks(config.task, config.parametrization, dataset, list(settings.widths))
-    inputs, _ = dataset.fixed(dataset.arrays, "test", config.task.batch_size)
+    settings, part = config.coordinate_check, config.task.parts[0]
+    dataset = dataset_of(config, part)
+    tasks = make_tasks(part, config.parametrization, dataset, list(settings.widths))
+    inputs, _ = dataset.fixed(dataset.arrays, "test", part.batch_size)
     with progress("coordinate check", len(tasks) * max(settings.times), 0) as bar:
         rows = check.coordinate_check(
             tasks,
@@ -58,4 +60,4 @@ def _say(config: Config, rows: list[check.Row], folder: Path, console: Console) 
         soft_wrap=True,
     )
     failed = any(verdict.failed for verdict in found)
-    return int(failed and config.parametrization == "mup")
+    return int(failed and config.parametrization != "sp")

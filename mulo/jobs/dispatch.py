@@ -10,6 +10,7 @@ from mulo.jobs import memory, run_directory
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import evaluate
 from mulo.jobs.meta_train import meta_train
+from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
 from mulo.jobs.stopping import graceful_stop
 from mulo.jobs.theta import theta_of
@@ -59,6 +60,8 @@ def _lead(config: Config, console: Console) -> int:
     folder = run_directory.open_run(config)
     console.print(f"mulo {config.mode}: {config.optimizer.name} on {config.task.name}, in {folder}", soft_wrap=True)
     with graceful_stop(console) as stop, WandbMirror(config.logger, folder, to_dict(config)) as mirror:
+        if config.mode == "parameters":
+            return parameters(config, folder, console)
         if config.mode == "coordinate_check":
             return coordinate_check(config, theta, folder, console, mirror)
         if config.mode in ("main", "meta_train"):

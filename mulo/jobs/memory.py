@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mulo import data
 from mulo.config import Config
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants
@@ -22,15 +21,12 @@ def check(config: Config) -> None:
     available = available_bytes() if config.mode in ("main", "meta_train", "evaluate") else None
     if available is None:
         return
-    dataset, platform = (
-        data.load(config.data),
-        memory.this_platform(config.state_dtype, config.evaluation.model_devices),
-    )
+    platform = memory.this_platform(config.state_dtype, config.evaluation.model_devices)
     if config.mode in ("main", "meta_train"):
         devices = particle_mesh(config.recipe.pairs).size
-        check_meta_training(config, contestants.trained(config, dataset), platform, available, devices)
+        check_meta_training(config, contestants.trained(config), platform, available, devices)
     if config.mode in ("main", "evaluate"):
-        check_evaluation(config, contestants.evaluated(config, dataset), platform, available)
+        check_evaluation(config, contestants.evaluated(config), platform, available)
 
 
 def trainings(contestant: Contestant, platform: Platform) -> list[Training]:

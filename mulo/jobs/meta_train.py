@@ -6,9 +6,10 @@ from signal import SIGTERM
 import numpy as np
 from rich.console import Console
 
-from mulo import checkpoint, data, distributed
+from mulo import checkpoint, distributed
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted
+from mulo.jobs.contestants import dataset_of
 from mulo.jobs.stopping import Stop
 from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
 from mulo.optimizers import make_optimizer
@@ -16,13 +17,17 @@ from mulo.reporting import plots
 from mulo.reporting.metrics import MetricsLog, read
 from mulo.reporting.progress import progress
 from mulo.reporting.wandb_mirror import WandbMirror
-from mulo.tasks import make_tasks
+from mulo.tasks import augmented, make_tasks
 from mulo.types import Theta
 
 
 def make_trainer(config: Config) -> Trainer:
     """The trainer that a configuration describes."""
-    tasks = make_tasks(config.task, config.parametrization, data.load(config.data))
+    tasks = [
+        task
+        for part in config.task.parts
+        for task in augmented(make_tasks(part, config.parametrization, dataset_of(config, part)), part)
+    ]
     return Trainer(tasks, make_optimizer(config.optimizer, config.state_dtype), config.recipe, config.seed)
 
 

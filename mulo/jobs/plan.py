@@ -8,7 +8,6 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from mulo import data
 from mulo.config import AdamConfig, Config
 from mulo.errors import MemoryLimitError
 from mulo.evaluation.results import replacing
@@ -40,8 +39,7 @@ def plan(config: Config, console: Console) -> int:
 
 def make_plan(config: Config) -> Plan:
     """Counts the whole job: meta-training with its validations, unless the optimizer has no θ, and the evaluation."""
-    dataset = data.load(config.data)
-    trained, evaluated = contestants.trained(config, dataset), contestants.evaluated(config, dataset)
+    trained, evaluated = contestants.trained(config), contestants.evaluated(config)
     platform, device, available = _where(config)
     clock, said = _clock(config, trained, platform, available)
     learned = not isinstance(config.optimizer, AdamConfig)
@@ -100,7 +98,7 @@ def _whole_fits(config: Config, trained: Contestant, platform: Platform, availab
     return estimates.meta_training(own, config.recipe, platform).total <= available
 
 
-def _measurable(trained: Contestant, platform: Platform, available: float | None) -> list[Task]:
+def _measurable(trained: Contestant, platform: Platform, available: float | None) -> Sequence[Task]:
     """The tasks of which a pair fits into memory."""
     sizes = zip(trained.tasks, memory.trainings(trained, platform), strict=True)
     fitting = [task for task, own in sizes if available is None or 2 * (own.state + own.work) + own.data <= available]

@@ -14,12 +14,15 @@ class Training(NamedTuple):
 
     params: Params
     optimizer_state: Any
+    drawn: Any = ()
+    """What the task drew for it (`Task.draw`)."""
 
 
 def start(task: Task, optimizer: LearnedOptimizer, theta: Theta, length: Array | int, key: Array) -> Training:
     """A fresh training of `length` inner steps."""
     params = task.init(key)
-    return Training(params, optimizer.transform(theta, length, task.multipliers).init(params))
+    state = optimizer.transform(theta, length, task.multipliers).init(params)
+    return Training(params, state, task.draw(key))
 
 
 def unroll(
@@ -49,9 +52,9 @@ def unroll(
 
     def step(carry: Training, key: Array) -> tuple[Training, Array]:
         batch = task.sample(data, key)
-        loss, gradients = jax.value_and_grad(task.loss)(carry.params, batch)
+        loss, gradients = jax.value_and_grad(task.loss)(carry.params, batch, carry.drawn)
         updates, state = transform.update(gradients, carry.optimizer_state, carry.params, value=loss)
-        return Training(optax.apply_updates(carry.params, updates), state), loss
+        return Training(optax.apply_updates(carry.params, updates), state, carry.drawn), loss
 
     return jax.lax.scan(step, training, keys)
 

@@ -1,12 +1,22 @@
 """The layers that all optimizees are made of; each parameter carries its role and fan-in as metadata."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any, Protocol
 
 import jax
 from flax import nnx
 
-from mulo.parametrization import Parametrization, Role
-from mulo.types import Array
+from mulo.parametrization import Parametrization, Role, Rule
+from mulo.types import Array, Layer
+
+
+class Network(Protocol):
+    """An optimizee: logits from inputs, layer by layer."""
+
+    def layers(self, inputs: Array) -> Iterator[Layer]:
+        """Runs the network and yields each layer's input and pre-activation in turn; the last are the logits."""
 
 
 def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, std: float) -> Array:
@@ -17,45 +27,136 @@ def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, st
     return mean + std * jax.random.normal(key, shape)
 
 
+@dataclass(frozen=True)
+class Maker:
+    """Makes layers whose parameters have the init and the multipliers of their role.
+
+    Attributes:
+        scheme: parametrization that turns roles into numbers.
+        rngs: source of the parameters' randomness.
+        distribution: `normal`, or `truncated_normal` (cut at 2 std, variance not corrected).
+        scale_output_bias: applies the output's forward multiplier to its bias too.
+    """
+
+    scheme: Parametrization
+    rngs: nnx.Rngs
+    distribution: str = "normal"
+    scale_output_bias: bool = False
+
+    def parameter(self, shape: tuple[int, ...], role: Role, fan_in: int, window: int = 1, gain: float = 1) -> nnx.Param:
+        """A parameter drawn by its rule, its std multiplied by `gain`."""
+        rule = self.scheme.rule(role, fan_in, window)
+        drawn = _draw(self.distribution, self.rngs.params(), shape, rule.init_mean, gain * rule.init_std)
+        return nnx.Param(drawn, role=role, fan_in=fan_in, window=window, gain=gain)
+
+    def rule(self, role: Role, fan_in: int) -> Rule:
+        """The row of the parametrization's table."""
+        return self.scheme.rule(role, fan_in)
+
+
 class Dense(nnx.Module):
-    """Affine layer x ↦ x·W·forward + b with init and multipliers of its role.
+    """Affine layer x ↦ x·W·forward + b on the inputs' last axis, with init and multipliers of its role.
 
     Args:
+        make: source of parameters.
         fan_in: size of the inputs' last axis.
         fan_out: size of the outputs' last axis.
         role: INPUT, HIDDEN or OUTPUT.
-        scheme: parametrization that turns the role into numbers.
-        distribution: `normal`, or `truncated_normal` (cut at 2 std, variance not corrected).
-        scale_bias: applies the forward multiplier to the bias too.
-        rngs: source of the parameters' randomness.
     """
 
-    def __init__(
-        self,
-        fan_in: int,
-        fan_out: int,
-        role: Role,
-        scheme: Parametrization,
-        *,
-        distribution: str = "normal",
-        scale_bias: bool = False,
-        rngs: nnx.Rngs,
-    ) -> None:
-        matrix, bias = scheme.rule(role, fan_in), scheme.rule(Role.BIAS, fan_in)
-        kernel = _draw(distribution, rngs.params(), (fan_in, fan_out), matrix.init_mean, matrix.init_std)
-        self.kernel = nnx.Param(kernel, role=role, fan_in=fan_in)
-        offset = _draw(distribution, rngs.params(), (fan_out,), bias.init_mean, bias.init_std)
-        self.bias = nnx.Param(offset, role=Role.BIAS, fan_in=fan_in)
-        self.forward = matrix.forward
-        self.bias_forward = matrix.forward if scale_bias else 1.0
+    def __init__(self, make: Maker, fan_in: int, fan_out: int, role: Role) -> None:
+        self.kernel = make.parameter((fan_in, fan_out), role, fan_in)
+        self.bias = make.parameter((fan_out,), Role.BIAS, fan_in)
+        self.forward = make.rule(role, fan_in).forward
+        self.bias_forward = self.forward if make.scale_output_bias and role is Role.OUTPUT else 1.0
 
     def linear(self, inputs: Array) -> Array:
-        """[batch, fan_in] → [batch, fan_out] without the bias."""
+        """[..., fan_in] → [..., fan_out] without the bias."""
         return inputs @ self.kernel[...] * self.forward
 
     def __call__(self, inputs: Array) -> Array:
-        """[batch, fan_in] → [batch, fan_out]."""
+        """[..., fan_in] → [..., fan_out]."""
         return self.linear(inputs) + self.bias[...] * self.bias_forward
+
+
+class Embedding(nnx.Module):
+    """A vector of `size` entries for each of `count` integers."""
+
+    def __init__(self, make: Maker, count: int, size: int) -> None:
+        self.table = make.parameter((count, size), Role.EMBEDDING, count)
+
+    def __call__(self, indices: Array) -> Array:
+        """[...] integers below `count` → [..., size]."""
+        return self.table[...][indices]
+
+
+class Convolution(nnx.Module):
+    """k×k convolution without bias, padded so that stride 1 keeps the image's size.
+
+    Args:
+        make: source of parameters.
+        fan_in: input channels.
+        fan_out: output channels.
+        size: k.
+        role: INPUT or HIDDEN.
+        stride: step of the window.
+    """
+
+    def __init__(self, make: Maker, fan_in: int, fan_out: int, size: int, role: Role, stride: int = 1) -> None:
+        # The factor 2 keeps variances through ReLUs (He et al. 2015, arXiv 1502.01852).
+        self.kernel = make.parameter((size, size, fan_in, fan_out), role, fan_in, size * size, gain=sqrt(2))
+        self.stride = stride
+
+    def linear(self, inputs: Array) -> Array:
+        """[batch, height, width, fan_in] → [batch, height/stride, width/stride, fan_out]."""
+        strides, dimensions = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(inputs, self.kernel[...], strides, "SAME", dimension_numbers=dimensions)
+
+    def __call__(self, inputs: Array) -> Array:
+        """The same as `linear`."""
+        return self.linear(inputs)
+
+
+class Norm(nnx.Module):
+    """Normalises to mean 0 and variance 1 with a gain and an offset per channel: LayerNorm and GroupNorm.
+
+    Args:
+        make: source of parameters.
+        channels: size of the inputs' last axis.
+        groups: None: statistics over the last axis (LayerNorm); else over groups of channels and all positions of an
+            image (GroupNorm, Wu & He 2018, arXiv 1803.08494).
+    """
+
+    def __init__(self, make: Maker, channels: int, groups: int | None = None) -> None:
+        self.gain = make.parameter((channels,), Role.NORM, channels)
+        self.bias = make.parameter((channels,), Role.BIAS, channels)
+        self.groups = groups
+
+    def __call__(self, inputs: Array) -> Array:
+        """[batch, ..., channels] → the same shape."""
+        return self._standardized(inputs) * self.gain[...] + self.bias[...]
+
+    def _standardized(self, inputs: Array) -> Array:
+        if self.groups is None:
+            return jax.nn.standardize(inputs)
+        grouped = inputs.reshape(len(inputs), prod(inputs.shape[1:-1]), self.groups, -1)
+        return jax.nn.standardize(grouped, axis=(1, 3)).reshape(inputs.shape)
+
+
+def run(network: Network, inputs: Array) -> Array:
+    """[batch, ...] → logits."""
+    *_, last = network.layers(inputs)
+    return last.preactivation
+
+
+def with_channels(images: Array) -> Array:
+    """[batch, height, width] or [batch, height, width, channels] → the latter."""
+    return images if images.ndim == 4 else images[..., None]
+
+
+def layer(name: str, own: Any, inputs: Array) -> Layer:
+    """What an affine layer of a network does to its inputs."""
+    return Layer(name, inputs, own(inputs), own.linear)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

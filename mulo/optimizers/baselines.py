@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from mulo.config import AdamConfig
-from mulo.optimizers.scaling import under_multipliers
+from mulo.optimizers.scaling import decayed_weights, scaled_epsilon, under_multipliers
 from mulo.optimizers.schedule import learning_rate
 from mulo.types import Array, Multipliers, Theta
 
@@ -29,10 +29,14 @@ class Adam:
     def transform(
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
-        """AdamW, computed in float32, whose whole update, weight decay included, is scaled by the multipliers."""
+        """AdamW, computed in float32, whose whole update, weight decay included, is scaled by the multipliers.
+
+        ε and the weight decay coefficient have the factors that CompleteP gives them.
+        """
         chain = optax.chain(
+            scaled_epsilon(multipliers),
             optax.scale_by_adam(theta["b1"], theta["b2"], self.config.eps),
-            optax.add_decayed_weights(theta["weight_decay"]),
+            decayed_weights(theta["weight_decay"], multipliers),
             optax.scale_by_learning_rate(learning_rate(self.config, theta["learning_rate"], num_steps)),
         )
         return under_multipliers(chain, multipliers, self.config.name)

@@ -20,7 +20,7 @@ from mulo import sharding, trees
 from mulo.config import Celo2Config
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update, velo
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
-from mulo.optimizers.scaling import under_multipliers, unzip
+from mulo.optimizers.scaling import decayed_weights, under_multipliers, unzip
 from mulo.optimizers.schedule import learning_rate
 from mulo.optimizers.tensor_update import Rule
 from mulo.sharding import Shard, Shards
@@ -57,7 +57,7 @@ class Celo2:
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with weights `theta`; the learning rate's schedule reads `num_steps`, nothing reads `value`."""
-        decay = optax.add_decayed_weights(self.config.weight_decay)
+        decay = decayed_weights(self.config.weight_decay, multipliers, self._factor)
         adam = optax.chain(optax.scale_by_adam(*VECTOR_DECAYS), decay, optax.scale(self.config.vector_mult))
         chain = optax.chain(
             optax.multi_transform({"matrix": optax.chain(self._directions(theta), decay), "vector": adam}, _kinds),
@@ -66,7 +66,7 @@ class Celo2:
         return under_multipliers(chain, multipliers, self.config.name, self._factor)
 
     def _factor(self, c: float, update: Array) -> float:
-        return c**0.5 if self.config.orthogonalize and update.ndim >= 2 else c
+        return in_effect(self.config, c, update.ndim)
 
     def _directions(self, theta: Theta) -> optax.GradientTransformationExtraArgs:
         """The learned direction of every tensor, of RMS 1."""
@@ -95,6 +95,11 @@ class Celo2:
             direction = shard.part(orthogonalize(shard.gather(direction)))
         mean_square = shard.mean(jnp.square(direction), (-2, -1), keepdims=True)
         return direction * jax.lax.rsqrt(mean_square + RMS_EPS)
+
+
+def in_effect(config: Celo2Config, c: float, rank: int) -> float:
+    """The multiplier c of elementwise updates as it applies to a tensor of this rank: orthogonalised ones have √c."""
+    return c**0.5 if config.orthogonalize and rank >= 2 else c
 
 
 def _kinds(params: Params) -> Any:

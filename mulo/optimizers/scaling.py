@@ -14,8 +14,8 @@ from mulo.types import Array, Multipliers, Params
 T = TypeVar("T")
 
 
-def by_path(multipliers: Multipliers, tree: Any) -> Any:
-    """The multiplier of every leaf, as a tree of floats like `tree`.
+def by_path(multipliers: Multipliers, tree: Any, of: Callable[[float], float] = float) -> Any:
+    """The multiplier of every leaf, or what `of` takes from it, as a tree of floats like `tree`.
 
     The lookup goes by path, not by structure, so that `optax.masked` and `optax.multi_transform`, which hide some
     leaves from the optimizer, leave the rest in place.
@@ -31,7 +31,44 @@ def by_path(multipliers: Multipliers, tree: Any) -> Any:
             f"No update multiplier is given for {', '.join(missing)}: every parameter needs one, 1.0 where its update "
             f"is not scaled. Multipliers are there for: {known}."
         )
-    return jax.tree.unflatten(jax.tree.structure(tree), [multipliers[path] for path in paths])
+    return jax.tree.unflatten(jax.tree.structure(tree), [of(multipliers[path]) for path in paths])
+
+
+def weight_decay_of(multiplier: float) -> float:
+    """Its factor on the weight decay coefficient; 1 for a plain float."""
+    return getattr(multiplier, "weight_decay", 1.0)
+
+
+def epsilon_of(multiplier: float) -> float:
+    """Its factor on Adam's ε; 1 for a plain float."""
+    return getattr(multiplier, "epsilon", 1.0)
+
+
+def decayed_weights(
+    weight_decay: Array | float,
+    multipliers: Multipliers,
+    factor: Callable[[float, Array], float] = lambda c, update: c,
+) -> optax.GradientTransformation:
+    """`optax.add_decayed_weights`, its coefficient scaled for every parameter by its multiplier's weight decay.
+
+    `factor` as in `under_multipliers`: what scales updates by another power of c does so here.
+    """
+
+    def add(updates: Any, params: Params) -> Any:
+        scales = by_path(multipliers, updates, weight_decay_of)
+        return jax.tree.map(lambda u, p, s: u + weight_decay * factor(s, u) * p, updates, params, scales)
+
+    return optax.stateless(add)
+
+
+def scaled_epsilon(multipliers: Multipliers) -> optax.GradientTransformation:
+    """Before Adam's rule: the gradient over e, with which ε acts as e·ε, e being the multiplier's factor on it."""
+
+    def divide(updates: Any, params: Params) -> Any:
+        del params
+        return jax.tree.map(lambda u, e: u / e, updates, by_path(multipliers, updates, epsilon_of))
+
+    return optax.stateless(divide)
 
 
 def required(value: T | None, name: str, optimizer: str) -> T:

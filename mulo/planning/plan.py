@@ -8,14 +8,14 @@ from mulo.config import OptimizerConfig, RecipeConfig
 from mulo.planning import steps
 from mulo.planning.programs import Cost
 from mulo.planning.steps import InnerStep
-from mulo.types import Task
+from mulo.types import LayeredTask, Task
 
 
 class Contestant(NamedTuple):
     """An optimizer with the networks it trains, one per width."""
 
     config: OptimizerConfig
-    tasks: Sequence[Task]
+    tasks: Sequence[LayeredTask]
 
 
 Clock = Callable[[Contestant, Task, InnerStep], float]

@@ -5,15 +5,23 @@ _OPTIMIZERS = {
     "velo_sp": "VeLO (SP)",
     "small_fc_mup": "µLO",
     "small_fc_sp": "LO (SP)",
+    "celo2_mup": "µCelo2",
+    "celo2_sp": "Celo2 (SP)",
     "adamw": "AdamW",
     "mu_adam": "µAdam",
 }
-_PARAMETRIZATIONS = {"mup": "µP", "sp": "SP"}
+_PARAMETRIZATIONS = {"mup": "µP", "sp": "SP", "completep": "CompleteP"}
+_FAMILIES = {"mlp": "MLP", "transformer": "Transformer", "vit": "ViT", "resnet": "ResNet"}
 
 
 def label(name: str) -> str:
     """The printed name of an optimizer or a parametrization; what is not known stays as it is."""
     return _OPTIMIZERS.get(name) or _PARAMETRIZATIONS.get(name, name)
+
+
+def label_of_family(family: str) -> str:
+    """The printed name of an architecture."""
+    return _FAMILIES.get(family, family)
 
 
 def contestant(optimizer: str, parametrization: str) -> str:

@@ -59,10 +59,16 @@ class Chain:
     def init(self, key):
         return {"low": jnp.full((3, self.width), 1 / 3), "top": jnp.ones((self.width, 2))}
 
+    def draw(self, key):
+        return ()
+
+    def data_at(self, position):
+        return self.data
+
     def sample(self, data, key):
         return data * jax.random.uniform(key), jnp.int32(0)
 
-    def loss(self, params, batch):
+    def loss(self, params, batch, drawn=()):
         return -sum(jnp.sum(p) for p in params.values()) * (1 + batch[0])
 
     def layers(self, params, inputs):

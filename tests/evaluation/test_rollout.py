@@ -68,13 +68,13 @@ def test_status(curve, end, status):
 
 def test_divergence_is_a_result_not_a_crash(task, tmp_path):
     wild = make_optimizer(AdamConfig(learning_rate=1e38))
-    cell = Cell("wild", "sp", "mlp", 4, 1, task, wild, wild.init(KEY))
+    cell = Cell("wild", "sp", task, wild, wild.init(KEY))
     assert run_grid([cell], STEPS, 2, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
     assert all(result.status.startswith("diverged(") for result in read_csv(tmp_path / "results.csv"))
 
 
 def test_a_grid_goes_on_where_it_stopped(task, tmp_path):
-    cells = [Cell(name, "sp", "mlp", 4, 1, task, OPTIMIZER, THETA) for name in ("one", "two")]
+    cells = [Cell(name, "sp", task, OPTIMIZER, THETA) for name in ("one", "two")]
     seen = []
 
     def progress(done, loss):
@@ -89,7 +89,7 @@ def test_a_grid_goes_on_where_it_stopped(task, tmp_path):
 
 
 def test_rows_of_a_cell_cut_off_while_writing_are_dropped(task, tmp_path):
-    cells = [Cell(name, "sp", "mlp", 4, 1, task, OPTIMIZER, THETA) for name in ("one", "two")]
+    cells = [Cell(name, "sp", task, OPTIMIZER, THETA) for name in ("one", "two")]
     run_grid(cells, STEPS, 1, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
     table = (tmp_path / "results.csv").read_text()
     (tmp_path / "results.csv").write_text(table + table.splitlines()[-1].replace("two", "three") + "\n")

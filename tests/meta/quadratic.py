@@ -48,13 +48,16 @@ class Quadratic:
     def init(self, key):
         return {"w": MEAN + SPREAD * unit_noise(key, len(self.curvature))}
 
+    def draw(self, key):
+        return ()
+
     def sample(self, data, key):
         return data["noise"] * unit_noise(key, len(self.curvature)), jnp.int32(0)
 
-    def loss(self, params, batch):
+    def loss(self, params, batch, drawn=()):
         return jnp.sum(0.5 * jnp.array(self.curvature) * params["w"] ** 2 + batch[0] * params["w"])
 
-    def full_loss(self, params, data, split):
+    def full_loss(self, params, data, split, drawn=()):
         return self.loss(params, (0.0, 0))
 
 

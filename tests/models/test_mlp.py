@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from mulo.config import MLPConfig
+from mulo.models.layers import Maker, run
 from mulo.models.mlp import MLP
 from mulo.parametrization import Parametrization
 
@@ -17,7 +18,10 @@ EVERYTHING_DRAWN = {"bias_init": "normal", "output_init": "normal"}
 
 
 def network(config, name="mup", key=0, **options):
-    return MLP(config, WIDTH, SHAPE, CLASSES, Parametrization(name, **options), nnx.Rngs(jax.random.key(key)))
+    make = Maker(
+        Parametrization(name, **options), nnx.Rngs(jax.random.key(key)), config.weight_init, config.scale_output_bias
+    )
+    return MLP(config, WIDTH, SHAPE, CLASSES, make)
 
 
 def state(model):
@@ -50,7 +54,7 @@ def relu(x):
 
 
 def logits(model, inputs):
-    return model(jnp.asarray(inputs, jnp.float32))
+    return run(model, jnp.asarray(inputs, jnp.float32))
 
 
 @pytest.mark.parametrize("depth", [1, 3, 5])
@@ -137,7 +141,7 @@ def test_bias_init_draws_every_bias():
 def test_weight_init_chooses_the_distribution(jit):
     def hidden(distribution):
         config = MLPConfig(weight_init=distribution, depth=2)
-        model = MLP(config, 100, (1,), 2, Parametrization("sp"), nnx.Rngs(jax.random.key(0)))
+        model = MLP(config, 100, (1,), 2, Maker(Parametrization("sp"), nnx.Rngs(jax.random.key(0)), distribution))
         return model.hidden_1.kernel[...]
 
     cut, whole = jit(lambda: (hidden("truncated_normal"), hidden("normal")))()

@@ -1,0 +1,55 @@
+"""mode=parameters: which multiplier applies to which parameter of the task's networks?"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mulo.config import Config, TaskBase
+from mulo.jobs.contestants import tasks
+from mulo.models.attention import head_size
+from mulo.optimizers import factors
+from mulo.reporting.parameter_table import ParameterRow, parameter_table, write_parameters
+from mulo.tasks import SupervisedTask
+
+
+def parameters(config: Config, folder: Path, console: Console) -> int:
+    """Prints one table per network and writes all of them to parameters.csv."""
+    rows = []
+    for task in tasks(config):
+        own = [_row(config, task, path) for path in task.parameters]
+        console.print(parameter_table(own, f"{task.name}, {task.parametrization}, under {config.optimizer.name}"))
+        for line in _besides(task, next(part for part in config.task.parts if part.family == task.family)):
+            console.print(line, soft_wrap=True)
+        rows += own
+    write_parameters(rows, folder / "parameters.csv")
+    console.print(f"Table: {folder / 'parameters.csv'}", soft_wrap=True)
+    return 0
+
+
+def _row(config: Config, task: SupervisedTask, path: str) -> ParameterRow:
+    own = task.parameters[path]
+    update, weight_decay, epsilon = factors(config.optimizer, own.rule.update, len(own.shape))
+    return ParameterRow(
+        task=task.name,
+        parameter=path,
+        role=own.role.value,
+        shape="×".join(map(str, own.shape)),
+        fan_in=own.fan_in,
+        init_mean=own.rule.init_mean,
+        init_std=own.init_std,
+        forward=own.rule.forward,
+        update=update,
+        weight_decay=weight_decay,
+        epsilon=epsilon,
+    )
+
+
+def _besides(task: SupervisedTask, part: TaskBase) -> list[str]:
+    """What the parametrization scales that is no parameter."""
+    lines = []
+    if hasattr(part, "heads"):
+        size = head_size(part, task.width)
+        lines.append(f"Attention logits: q·k × {task.scheme.logit_scale(size):.4g}, heads of size {size}.")
+    if part.residual:
+        lines.append(f"Residual branches: × {task.scheme.branch:.4g}, {part.blocks} blocks.")
+    return lines

@@ -1,0 +1,122 @@
+"""The residual block of transformers: self-attention and an MLP, each behind a LayerNorm (pre-LN)."""
+
+from collections.abc import Generator
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mulo.errors import ConfigError
+from mulo.models.layers import ACTIVATIONS, Dense, Maker, Norm, layer
+from mulo.parametrization import Role
+from mulo.types import Array, Layer
+
+Layers = Generator[Layer, None, Array]
+"""Yields layers and returns the block's output."""
+
+
+class Heads(Protocol):
+    """What a block needs to know of its task's settings."""
+
+    @property
+    def heads(self) -> int:
+        """How many."""
+
+    @property
+    def head_size(self) -> int | None:
+        """Of each; None: width / heads."""
+
+    @property
+    def activation(self) -> str:
+        """Between the two matrices of the MLP."""
+
+
+def head_size(config: Heads, width: int) -> int:
+    """Entries of one head's queries; raises ConfigError where heads do not share the width evenly."""
+    if config.head_size is None and width % config.heads:
+        raise ConfigError.value("task.heads", config.heads, f"a divisor of the width {width}", "Or set task.head_size.")
+    return config.head_size or width // config.heads
+
+
+class SelfAttention(nnx.Module):
+    """Multi-head self-attention whose logits q·k have the parametrization's scale; all its matrices are 2-D.
+
+    Args:
+        config: heads and their size, independent of the width where both are given.
+        width: of inputs and outputs.
+        make: source of parameters.
+        causal: whether a position sees only itself and those before it.
+    """
+
+    def __init__(self, config: Heads, width: int, make: Maker, causal: bool) -> None:
+        self.size, self.heads, self.causal = head_size(config, width), config.heads, causal
+        inner = self.heads * self.size
+        self.query, self.key, self.value = (Dense(make, width, inner, Role.HIDDEN) for _ in range(3))
+        self.out = Dense(make, inner, width, Role.HIDDEN)
+        self.scale = make.scheme.logit_scale(self.size)
+
+    def layers(self, hidden: Array, prefix: str) -> Layers:
+        """[batch, length, width] → the same shape; logits are [batch, heads, length, length], unmasked."""
+        found = [layer(f"{prefix}/{name}", getattr(self, name), hidden) for name in ("query", "key", "value")]
+        yield from found
+        query, key, value = (self._split(projected.preactivation) for projected in found)
+        logits = self.scale * jnp.einsum("bthd,bshd->bhts", query, key)
+        yield Layer(f"{prefix}/logits", hidden, logits, None)
+        mixed = jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(self._masked(logits)), value)
+        out = layer(f"{prefix}/out", self.out, mixed.reshape(*mixed.shape[:2], -1))
+        yield out
+        return out.preactivation
+
+    def _split(self, projected: Array) -> Array:
+        return projected.reshape(*projected.shape[:2], self.heads, self.size)
+
+    def _masked(self, logits: Array) -> Array:
+        if not self.causal:
+            return logits
+        length = logits.shape[-1]
+        return jnp.where(jnp.tri(length, dtype=bool), logits, -jnp.inf)
+
+
+class Block(nnx.Module):
+    """x + attention(norm(x)), then x + MLP(norm(x)) with 4·width hidden units; both under CompleteP's branch factor.
+
+    Args:
+        config: heads and activation.
+        width: of inputs and outputs.
+        make: source of parameters.
+        causal: as in `SelfAttention`.
+    """
+
+    def __init__(self, config: Heads, width: int, make: Maker, causal: bool) -> None:
+        self.attention_norm, self.mlp_norm = Norm(make, width), Norm(make, width)
+        self.attention = SelfAttention(config, width, make, causal)
+        self.up = Dense(make, width, 4 * width, Role.HIDDEN)
+        self.down = Dense(make, 4 * width, width, Role.HIDDEN)
+        self.branch, self.activation = make.scheme.branch, config.activation
+
+    def layers(self, hidden: Array, prefix: str) -> Layers:
+        """[batch, length, width] → the same shape."""
+        attended = yield from self.attention.layers(self.attention_norm(hidden), prefix)
+        hidden = hidden + self.branch * attended
+        up = layer(f"{prefix}/up", self.up, self.mlp_norm(hidden))
+        yield up
+        down = layer(f"{prefix}/down", self.down, ACTIVATIONS[self.activation](up.preactivation))
+        yield down
+        return hidden + self.branch * down.preactivation
+
+
+class Blocks(nnx.Module):
+    """`depth` blocks `block_1` …, one after the other, and a LayerNorm at their end."""
+
+    def __init__(self, config: Heads, depth: int, width: int, make: Maker, causal: bool) -> None:
+        self.names = tuple(f"block_{i}" for i in range(1, depth + 1))
+        for name in self.names:
+            setattr(self, name, Block(config, width, make, causal))
+        self.norm = Norm(make, width)
+
+    def layers(self, hidden: Array) -> Layers:
+        """[batch, length, width] → the same shape."""
+        for name in self.names:
+            hidden = yield from getattr(self, name).layers(hidden, name)
+        return self.norm(hidden)

@@ -1,0 +1,42 @@
+"""Causal transformer language model, pre-LN with GELU (µLO, section 5; [GPT-2's] block, Radford et al. 2019)."""
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+from flax import nnx
+
+from mulo.config.tasks import TransformerBase
+from mulo.models.attention import Blocks
+from mulo.models.layers import Dense, Embedding, Maker, layer
+from mulo.parametrization import Role
+from mulo.types import Array, Layer
+
+
+class Transformer(nnx.Module):
+    """Predicts every token from those before it.
+
+    Args:
+        config: depth, heads, activation and positions.
+        width: of the residual stream.
+        length: tokens of an example.
+        vocabulary: number of different tokens.
+        make: source of parameters.
+    """
+
+    def __init__(self, config: TransformerBase, width: int, length: int, vocabulary: int, make: Maker) -> None:
+        self.embedding = Embedding(make, vocabulary, width)
+        self.positions = Embedding(make, length, width) if config.positions == "learned" else None
+        self.blocks = Blocks(config, config.depth, width, make, causal=True)
+        self.output = Dense(make, width, vocabulary, Role.OUTPUT)
+
+    def layers(self, inputs: Array) -> Iterator[Layer]:
+        """Runs the network on tokens [batch, length]; logits are [batch, length, vocabulary]."""
+        hidden = self.embedding(inputs)
+        yield Layer("embedding", inputs, hidden, self.embedding)
+        if self.positions is not None:
+            places = jnp.arange(inputs.shape[1])
+            offsets = self.positions(places)
+            yield Layer("positions", places, offsets, self.positions)
+            hidden = hidden + offsets
+        hidden = yield from self.blocks.layers(hidden)
+        yield layer("output", self.output, hidden)

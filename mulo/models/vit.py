@@ -1,0 +1,56 @@
+"""Vision transformer: patches as tokens, mean-pooled (Dosovitskiy et al. 2021, arXiv 2010.11929; Beyer et al. 2022)."""
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+from flax import nnx
+
+from mulo.config.tasks import ViTBase
+from mulo.errors import ConfigError
+from mulo.models.attention import Blocks
+from mulo.models.layers import Dense, Embedding, Maker, layer, with_channels
+from mulo.parametrization import Role
+from mulo.types import Array, Layer
+
+
+class ViT(nnx.Module):
+    """Classifies images.
+
+    Args:
+        config: depth, heads, activation, positions and patch size.
+        width: of the residual stream.
+        input_shape: [height, width] or [height, width, channels] of an image; patches must fit evenly.
+        classes: number of logits.
+        make: source of parameters.
+    """
+
+    def __init__(self, config: ViTBase, width: int, input_shape: tuple[int, ...], classes: int, make: Maker) -> None:
+        self.patch, (rows, columns, channels) = config.patch, (*input_shape, 1)[:3]
+        if rows % self.patch or columns % self.patch:
+            allowed = f"a common divisor of the images' height {rows} and width {columns}"
+            raise ConfigError.value("task.patch", config.patch, allowed)
+        tokens = (rows // self.patch) * (columns // self.patch)
+        self.input = Dense(make, self.patch**2 * channels, width, Role.INPUT)
+        self.positions = Embedding(make, tokens, width) if config.positions == "learned" else None
+        self.blocks = Blocks(config, config.depth, width, make, causal=False)
+        self.output = Dense(make, width, classes, Role.OUTPUT)
+
+    def layers(self, inputs: Array) -> Iterator[Layer]:
+        """Runs the network on [batch, *input_shape]; logits are [batch, classes]."""
+        patches = layer("input", self.input, self._patches(with_channels(inputs)))
+        yield patches
+        hidden = patches.preactivation
+        if self.positions is not None:
+            places = jnp.arange(hidden.shape[1])
+            offsets = self.positions(places)
+            yield Layer("positions", places, offsets, self.positions)
+            hidden = hidden + offsets
+        hidden = yield from self.blocks.layers(hidden)
+        yield layer("output", self.output, hidden.mean(1))
+
+    def _patches(self, images: Array) -> Array:
+        """[batch, height, width, channels] → [batch, tokens, patch² · channels]."""
+        batch, rows, columns, channels = images.shape
+        size = self.patch
+        cut = images.reshape(batch, rows // size, size, columns // size, size, channels)
+        return cut.swapaxes(2, 3).reshape(batch, -1, size * size * channels)

@@ -1,0 +1,152 @@
+"""A network, its data and its loss as pure functions of arrays (the `Task` protocol of `types`)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from mulo.models.layers import Network, run
+from mulo.parametrization import Parametrization, Role, Rule
+from mulo.types import Array, Batch, Dataset, Layer, Multipliers, Params
+
+FULL_LOSS_EXAMPLES = 10_000
+"""How many fixed examples of a split `full_loss` averages over (all there are, if fewer)."""
+FULL_LOSS_LABELS = 65_536
+"""Where an example has several labels, as text has: no more than so many of them."""
+_CHUNK_FLOATS = 4_000_000
+"""`full_loss` goes through the examples in chunks whose widest activation has at most this many floats."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What is known of a parameter before it is drawn."""
+
+    role: Role
+    shape: tuple[int, ...]
+    fan_in: int
+    window: int
+    rule: Rule
+    init_std: float
+    """The rule's, times the layer's gain."""
+
+
+@dataclass(frozen=True, eq=False)
+class SupervisedTask:
+    """Predicts the labels of a dataset's examples with a Flax NNX model under softmax cross-entropy.
+
+    Attributes:
+        family: its architecture, such as `mlp`.
+        build: makes the network from its `nnx.Rngs`; called under a trace.
+        dataset: where the batches come from.
+        batch_size: examples per minibatch.
+        scheme: the model's parametrization.
+        width: the model's width, for reports.
+        depth: number of its hidden layers or blocks, for reports.
+    """
+
+    family: str
+    build: Callable[[nnx.Rngs], Network]
+    dataset: Dataset
+    batch_size: int
+    scheme: Parametrization
+    width: int
+    depth: int
+
+    @property
+    def name(self) -> str:
+        """Such as `mlp_w128_d3`."""
+        return f"{self.family}_w{self.width}_d{self.depth}"
+
+    @property
+    def parametrization(self) -> str:
+        """Such as `mup`."""
+        return self.scheme.name
+
+    @cached_property
+    def _abstract(self) -> tuple[Any, Any]:
+        return nnx.split(nnx.eval_shape(lambda: self.build(nnx.Rngs(0))))
+
+    @property
+    def data(self) -> Any:
+        """The dataset's device arrays."""
+        return self.dataset.arrays
+
+    def data_at(self, position: int) -> Any:
+        """The dataset's device arrays after `position` refreshes."""
+        return self.dataset.at(position)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Role, shape and rule of every parameter, by path name."""
+        return {
+            "/".join(map(str, path)): self._parameter(variable)
+            for path, variable in nnx.to_flat_state(self._abstract[1])
+        }
+
+    def _parameter(self, variable: Any) -> Parameter:
+        rule = self.scheme.rule(variable.role, variable.fan_in, variable.window)
+        std = variable.gain * rule.init_std
+        return Parameter(variable.role, variable.shape, variable.fan_in, variable.window, rule, std)
+
+    @cached_property
+    def multipliers(self) -> Multipliers:
+        """Update multiplier of every parameter, by path name."""
+        return {path: parameter.rule.update for path, parameter in self.parameters.items()}
+
+    def draw(self, key: Array) -> Any:
+        """Nothing: trainings differ in their parameters alone."""
+        del key
+        return ()
+
+    def init(self, key: Array) -> Params:
+        """Fresh parameters as nested dictionaries."""
+        return nnx.to_pure_dict(nnx.state(self.build(nnx.Rngs(key))))
+
+    def _model(self, params: Params) -> Network:
+        graph, state = self._abstract
+        state = jax.tree.map(lambda x: x, state)
+        nnx.replace_by_pure_dict(state, params)
+        return nnx.merge(graph, state)
+
+    def sample(self, data: Any, key: Array) -> Batch:
+        """A training minibatch."""
+        return self.dataset.sample(data, key, self.batch_size)
+
+    def loss(self, params: Params, batch: Batch, drawn: Any = ()) -> Array:
+        """Mean cross-entropy over the batch, in nats."""
+        del drawn
+        inputs, labels = batch
+        logits = run(self._model(params), inputs)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    def layers(self, params: Params, inputs: Array) -> list[Layer]:
+        """Every layer's input and pre-activation for [batch, *input_shape] inputs."""
+        return list(self._model(params).layers(inputs))
+
+    def full_loss(self, params: Params, data: Any, split: str, drawn: Any = ()) -> Array:
+        """Mean cross-entropy over fixed examples of a split: `FULL_LOSS_EXAMPLES`, or `FULL_LOSS_LABELS` labels."""
+        del drawn
+        inputs, labels = self.dataset.fixed(data, split, FULL_LOSS_EXAMPLES)
+        most = max(1, FULL_LOSS_LABELS // math.prod(labels.shape[1:]))
+        inputs, labels = inputs[:most], labels[:most]
+        chunks = self._chunks(inputs)
+        chunked = jax.tree.map(lambda x: x.reshape(chunks, -1, *x.shape[1:]), (inputs, labels))
+        return jnp.mean(jax.lax.map(lambda batch: self.loss(params, batch), chunked))
+
+    def _chunks(self, inputs: Array) -> int:
+        """Smallest divisor of the number of examples whose chunks keep activations small."""
+        examples = len(inputs)
+        wanted = math.ceil(examples * self._widest(inputs) / _CHUNK_FLOATS)
+        return next(n for n in range(min(max(1, wanted), examples), examples + 1) if examples % n == 0)
+
+    def _widest(self, inputs: Array) -> int:
+        """Floats per example of the widest pre-activation."""
+        one = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+        found = nnx.eval_shape(lambda x: [layer.preactivation for layer in self.build(nnx.Rngs(0)).layers(x)], one)
+        return max(math.prod(x.shape) for x in found)
