@@ -122,7 +122,7 @@ class MLPMultiwidthConfig(_Several, MLPBase):
 
 
 @dataclass(frozen=True)
-class _Attention(TaskBase):
+class AttentionBase(TaskBase):
     """What networks of self-attention have."""
 
     heads: int = setting(4, low=1)
@@ -135,7 +135,7 @@ class _Attention(TaskBase):
 
 
 @dataclass(frozen=True)
-class TransformerBase(_Attention):
+class TransformerBase(AttentionBase):
     """Every causal language model."""
 
     family: ClassVar[str] = "transformer"
@@ -156,7 +156,7 @@ class TransformerMultiwidthConfig(_Several, TransformerBase):
 
 
 @dataclass(frozen=True)
-class ViTBase(_Attention):
+class ViTBase(AttentionBase):
     """Every vision transformer."""
 
     family: ClassVar[str] = "vit"

@@ -61,7 +61,7 @@ def _lead(config: Config, console: Console) -> int:
     console.print(f"mulo {config.mode}: {config.optimizer.name} on {config.task.name}, in {folder}", soft_wrap=True)
     with graceful_stop(console) as stop, WandbMirror(config.logger, folder, to_dict(config)) as mirror:
         if config.mode == "parameters":
-            return parameters(config, folder, console)
+            return parameters(config, folder)
         if config.mode == "coordinate_check":
             return coordinate_check(config, theta, folder, console, mirror)
         if config.mode in ("main", "meta_train"):

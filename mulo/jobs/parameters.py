@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from mulo.config import Config, TaskBase
+from mulo.config.tasks import AttentionBase
 from mulo.jobs.contestants import tasks
 from mulo.models.attention import head_size
 from mulo.optimizers import factors
 from mulo.reporting.parameter_table import ParameterRow, parameter_table, write_parameters
+from mulo.reporting.tables import wide_console
 from mulo.tasks import SupervisedTask
 
 
-def parameters(config: Config, folder: Path, console: Console) -> int:
+def parameters(config: Config, folder: Path) -> int:
     """Prints one table per network and writes all of them to parameters.csv."""
-    rows = []
+    rows, console = [], wide_console()
     for task in tasks(config):
         own = [_row(config, task, path) for path in task.parameters]
         console.print(parameter_table(own, f"{task.name}, {task.parametrization}, under {config.optimizer.name}"))
@@ -47,7 +47,7 @@ def _row(config: Config, task: SupervisedTask, path: str) -> ParameterRow:
 def _besides(task: SupervisedTask, part: TaskBase) -> list[str]:
     """What the parametrization scales that is no parameter."""
     lines = []
-    if hasattr(part, "heads"):
+    if isinstance(part, AttentionBase):
         size = head_size(part, task.width)
         lines.append(f"Attention logits: q·k × {task.scheme.logit_scale(size):.4g}, heads of size {size}.")
     if part.residual:

@@ -106,8 +106,8 @@ class Block(nnx.Module):
         return hidden + self.branch * down.preactivation
 
 
-class Blocks(nnx.Module):
-    """`depth` blocks `block_1` …, one after the other, and a LayerNorm at their end."""
+class BlockStack(nnx.Module):
+    """A network of `depth` blocks `block_1` …, one after the other, and a LayerNorm after the last."""
 
     def __init__(self, config: Heads, depth: int, width: int, make: Maker, causal: bool) -> None:
         self.names = tuple(f"block_{i}" for i in range(1, depth + 1))
@@ -115,7 +115,7 @@ class Blocks(nnx.Module):
             setattr(self, name, Block(config, width, make, causal))
         self.norm = Norm(make, width)
 
-    def layers(self, hidden: Array) -> Layers:
+    def through_blocks(self, hidden: Array) -> Layers:
         """[batch, length, width] → the same shape."""
         for name in self.names:
             hidden = yield from getattr(self, name).layers(hidden, name)

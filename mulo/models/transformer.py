@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 import jax.numpy as jnp
-from flax import nnx
 
 from mulo.config.tasks import TransformerBase
-from mulo.models.attention import Blocks
+from mulo.models.attention import BlockStack
 from mulo.models.layers import Dense, Embedding, Maker, layer
 from mulo.parametrization import Role
 from mulo.types import Array, Layer
 
 
-class Transformer(nnx.Module):
+class Transformer(BlockStack):
     """Predicts every token from those before it.
 
     Args:
@@ -24,9 +23,9 @@ class Transformer(nnx.Module):
     """
 
     def __init__(self, config: TransformerBase, width: int, length: int, vocabulary: int, make: Maker) -> None:
+        super().__init__(config, config.depth, width, make, causal=True)
         self.embedding = Embedding(make, vocabulary, width)
         self.positions = Embedding(make, length, width) if config.positions == "learned" else None
-        self.blocks = Blocks(config, config.depth, width, make, causal=True)
         self.output = Dense(make, width, vocabulary, Role.OUTPUT)
 
     def layers(self, inputs: Array) -> Iterator[Layer]:
@@ -38,5 +37,5 @@ class Transformer(nnx.Module):
             offsets = self.positions(places)
             yield Layer("positions", places, offsets, self.positions)
             hidden = hidden + offsets
-        hidden = yield from self.blocks.layers(hidden)
+        hidden = yield from self.through_blocks(hidden)
         yield layer("output", self.output, hidden)

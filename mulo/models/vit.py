@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 
 import jax.numpy as jnp
-from flax import nnx
 
 from mulo.config.tasks import ViTBase
 from mulo.errors import ConfigError
-from mulo.models.attention import Blocks
+from mulo.models.attention import BlockStack
 from mulo.models.layers import Dense, Embedding, Maker, layer, with_channels
 from mulo.parametrization import Role
 from mulo.types import Array, Layer
 
 
-class ViT(nnx.Module):
+class ViT(BlockStack):
     """Classifies images.
 
     Args:
@@ -25,6 +24,7 @@ class ViT(nnx.Module):
     """
 
     def __init__(self, config: ViTBase, width: int, input_shape: tuple[int, ...], classes: int, make: Maker) -> None:
+        super().__init__(config, config.depth, width, make, causal=False)
         self.patch, (rows, columns, channels) = config.patch, (*input_shape, 1)[:3]
         if rows % self.patch or columns % self.patch:
             allowed = f"a common divisor of the images' height {rows} and width {columns}"
@@ -32,7 +32,6 @@ class ViT(nnx.Module):
         tokens = (rows // self.patch) * (columns // self.patch)
         self.input = Dense(make, self.patch**2 * channels, width, Role.INPUT)
         self.positions = Embedding(make, tokens, width) if config.positions == "learned" else None
-        self.blocks = Blocks(config, config.depth, width, make, causal=False)
         self.output = Dense(make, width, classes, Role.OUTPUT)
 
     def layers(self, inputs: Array) -> Iterator[Layer]:
@@ -45,7 +44,7 @@ class ViT(nnx.Module):
             offsets = self.positions(places)
             yield Layer("positions", places, offsets, self.positions)
             hidden = hidden + offsets
-        hidden = yield from self.blocks.layers(hidden)
+        hidden = yield from self.through_blocks(hidden)
         yield layer("output", self.output, hidden.mean(1))
 
     def _patches(self, images: Array) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rich import box
 from rich.table import Table
 
 from mulo.evaluation.results import replacing
@@ -32,14 +33,27 @@ class ParameterRow(NamedTuple):
 
 def parameter_table(rows: Sequence[ParameterRow], title: str) -> Table:
     """A row per parameter."""
-    table = Table("parameter", "role", title=title)
-    for column in ("shape", "init", "forward ×", "update ×", "weight decay ×", "ε ×"):
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("parameter", no_wrap=True)
+    table.add_column("role", no_wrap=True)
+    for column in (
+        "shape",
+        "init std",
+        "forward ×",
+        "update ×",
+        "decay ×",
+        *(["ε ×"] if _scaled_epsilon(rows) else []),
+    ):
         table.add_column(column, justify="right")
     for row in rows:
-        init = f"std {row.init_std:.4g}" if row.init_std else f"constant {row.init_mean:g}"
-        numbers = (f"{value:.4g}" for value in (row.forward, row.update, row.weight_decay, row.epsilon))
-        table.add_row(row.parameter, row.role, row.shape, init, *numbers)
+        init = f"{row.init_std:.4g}" if row.init_std else f"all {row.init_mean:g}"
+        numbers = [f"{value:.4g}" for value in (row.forward, row.update, row.weight_decay, row.epsilon)]
+        table.add_row(row.parameter, row.role, row.shape, init, *numbers[: None if _scaled_epsilon(rows) else -1])
     return table
+
+
+def _scaled_epsilon(rows: Sequence[ParameterRow]) -> bool:
+    return any(row.epsilon != 1 for row in rows)
 
 
 def write_parameters(rows: Sequence[ParameterRow], path: Path) -> None:

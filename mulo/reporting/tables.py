@@ -31,10 +31,14 @@ def results_table(summaries: Sequence[Summary]) -> Table:
     return table
 
 
+def wide_console() -> Console:
+    """For tables: a log file has no width of its own, and rows broken at 80 characters are hard to read in it."""
+    return Console(width=None if sys.stdout.isatty() else _WIDE)
+
+
 def print_results(summaries: Sequence[Summary], console: Console | None = None) -> None:
     """Prints one table for each task, depth and number of steps, to stdout unless told otherwise."""
-    # A log file has no width of its own, and rows broken at 80 characters are hard to read in it.
-    console = console or Console(width=None if sys.stdout.isatty() else _WIDE)
+    console = console or wide_console()
     groups: dict[tuple[str, int, int], list[Summary]] = {}
     for summary in summaries:
         groups.setdefault((summary.task, summary.depth, summary.steps), []).append(summary)
