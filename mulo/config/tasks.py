@@ -130,6 +130,8 @@ class AttentionBase(TaskBase):
     """null: width / heads."""
     activation: str = setting("gelu", choices=ACTIVATIONS)
     positions: str = setting("learned", choices=POSITIONS)
+    query_init: str = setting("normal", choices=("normal", "zeros"))
+    """`zeros`: attention starts uniform at every width (Yang et al. 2022, arXiv 2203.03466, appendix D.2)."""
     embedding_std: float = setting(1.0, above=0)
     """Of embeddings and positions at initialization: 1 in the paper, 0.02 in GPT-2."""
 

@@ -28,6 +28,10 @@ class Heads(Protocol):
         """Of each; None: width / heads."""
 
     @property
+    def query_init(self) -> str:
+        """`normal`, or `zeros` for query matrices that start at 0."""
+
+    @property
     def activation(self) -> str:
         """Between the two matrices of the MLP."""
 
@@ -52,7 +56,8 @@ class SelfAttention(nnx.Module):
     def __init__(self, config: Heads, width: int, make: Maker, causal: bool) -> None:
         self.size, self.heads, self.causal = head_size(config, width), config.heads, causal
         inner = self.heads * self.size
-        self.query, self.key, self.value = (Dense(make, width, inner, Role.HIDDEN) for _ in range(3))
+        self.query = Dense(make, width, inner, Role.HIDDEN, gain=float(config.query_init == "normal"))
+        self.key, self.value = (Dense(make, width, inner, Role.HIDDEN) for _ in range(2))
         self.out = Dense(make, inner, width, Role.HIDDEN)
         self.scale = make.scheme.logit_scale(self.size)
 

@@ -6,6 +6,7 @@ from math import prod, sqrt
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from mulo.parametrization import Parametrization, Role, Rule
@@ -21,7 +22,7 @@ class Network(Protocol):
 
 def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, std: float) -> Array:
     if std == 0:
-        return jax.numpy.full(shape, mean, jax.numpy.float32)
+        return jnp.full(shape, mean, jnp.float32)
     if distribution == "truncated_normal":
         return mean + std * jax.random.truncated_normal(key, -2.0, 2.0, shape)
     return mean + std * jax.random.normal(key, shape)
@@ -62,10 +63,11 @@ class Dense(nnx.Module):
         fan_in: size of the inputs' last axis.
         fan_out: size of the outputs' last axis.
         role: INPUT, HIDDEN or OUTPUT.
+        gain: factor on the matrix's initial standard deviation.
     """
 
-    def __init__(self, make: Maker, fan_in: int, fan_out: int, role: Role) -> None:
-        self.kernel = make.parameter((fan_in, fan_out), role, fan_in)
+    def __init__(self, make: Maker, fan_in: int, fan_out: int, role: Role, gain: float = 1) -> None:
+        self.kernel = make.parameter((fan_in, fan_out), role, fan_in, gain=gain)
         self.bias = make.parameter((fan_out,), Role.BIAS, fan_in)
         self.forward = make.rule(role, fan_in).forward
         self.bias_forward = self.forward if make.scale_output_bias and role is Role.OUTPUT else 1.0
@@ -108,13 +110,32 @@ class Convolution(nnx.Module):
         self.stride = stride
 
     def linear(self, inputs: Array) -> Array:
-        """[batch, height, width, fan_in] → [batch, height/stride, width/stride, fan_out]."""
-        strides, dimensions = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(inputs, self.kernel[...], strides, "SAME", dimension_numbers=dimensions)
+        """[batch, height, width, fan_in] → [batch, height/stride, width/stride, fan_out].
+
+        A sum of matrix products, one per place of the window: vmapped over trainings a convolution becomes one of
+        groups, which XLA runs on CPUs as plain loops.
+        """
+        kernel, stride = self.kernel[...], self.stride
+        size = len(kernel)
+        sizes = [-(-length // stride) for length in inputs.shape[1:3]]
+        margins = [_margin(old, new, size, stride) for old, new in zip(inputs.shape[1:3], sizes, strict=True)]
+        padded = jnp.pad(inputs, ((0, 0), *margins, (0, 0)))
+
+        def product(i: int, j: int) -> Array:
+            rows, columns = (slice(at, at + stride * (n - 1) + 1, stride) for at, n in zip((i, j), sizes, strict=True))
+            return padded[:, rows, columns] @ kernel[i, j]
+
+        return sum((product(i, j) for i in range(size) for j in range(size)), start=jnp.float32(0))
 
     def __call__(self, inputs: Array) -> Array:
         """The same as `linear`."""
         return self.linear(inputs)
+
+
+def _margin(old: int, new: int, size: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after, as XLA's SAME places them."""
+    total = max((new - 1) * stride + size - old, 0)
+    return total // 2, total - total // 2
 
 
 class Norm(nnx.Module):
@@ -162,5 +183,5 @@ def layer(name: str, own: Any, inputs: Array) -> Layer:
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "gelu": jax.nn.gelu,
-    "tanh": jax.numpy.tanh,
+    "tanh": jnp.tanh,
 }

@@ -36,24 +36,14 @@ def parameter_table(rows: Sequence[ParameterRow], title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("parameter", no_wrap=True)
     table.add_column("role", no_wrap=True)
-    for column in (
-        "shape",
-        "init std",
-        "forward ×",
-        "update ×",
-        "decay ×",
-        *(["ε ×"] if _scaled_epsilon(rows) else []),
-    ):
+    epsilon = ["ε ×"] if any(row.epsilon != 1 for row in rows) else []
+    for column in ("shape", "init std", "forward ×", "update ×", "decay ×", *epsilon):
         table.add_column(column, justify="right")
     for row in rows:
         init = f"{row.init_std:.4g}" if row.init_std else f"all {row.init_mean:g}"
         numbers = [f"{value:.4g}" for value in (row.forward, row.update, row.weight_decay, row.epsilon)]
-        table.add_row(row.parameter, row.role, row.shape, init, *numbers[: None if _scaled_epsilon(rows) else -1])
+        table.add_row(row.parameter, row.role, row.shape, init, *numbers[: 3 + len(epsilon)])
     return table
-
-
-def _scaled_epsilon(rows: Sequence[ParameterRow]) -> bool:
-    return any(row.epsilon != 1 for row in rows)
 
 
 def write_parameters(rows: Sequence[ParameterRow], path: Path) -> None:
