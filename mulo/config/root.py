@@ -176,8 +176,9 @@ class Config:
     def check_together(self, prefix: str) -> None:
         """Options that only some modes read are refused in the others, and required where they are needed."""
         learned = not isinstance(self.optimizer, AdamConfig)
-        needed, also = (("evaluate",), ("coordinate_check",)) if learned else ((), ())
-        _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also)
+        # A file's settings replace those of the optimizer, so that even a baseline's may stand here.
+        needed = ("evaluate",) if learned else ()
+        _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also=("evaluate", "coordinate_check"))
         _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=("coordinate_check",))
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         if self.mode == "coordinate_check" and len(self.task.parts) > 1:

@@ -42,6 +42,37 @@ def coordinate_check(rows: Sequence[Row], stem: Path, title: str) -> None:
         figure.suptitle(title)
 
 
+def coordinate_overview(rows: Sequence[Row], stem: Path, title: str, measure: str, t: int) -> None:
+    """One movement of a network under several optimizers: a row per parametrization, a column per optimizer.
+
+    Rows have the keys of `coordinate_check` and optimizer. Under every panel stands the range of its slopes.
+    """
+    here = [row for row in rows if row["measure"] == measure and row["t"] == t]
+    layers = list(dict.fromkeys(row["layer"] for row in here))
+    schemes = sorted({row["parametrization"] for row in here})
+    optimizers = list(dict.fromkeys(row["optimizer"] for row in here))
+    colors = dict(zip(layers, style.sequence(len(layers)), strict=True))
+    size = (1.9 * len(optimizers) + 2.1, 1.9 * len(schemes) + 0.9)
+    with style.picture(stem, len(schemes), len(optimizers), size, sharex=True, sharey=True) as (figure, axes):
+        for i, scheme in enumerate(schemes):
+            axes[i, 0].set_ylabel(f"{label(scheme)}: std of {_MEASURES.get(measure, measure)}")
+            for j, optimizer in enumerate(optimizers):
+                own = [row for row in here if row["optimizer"] == optimizer]
+                _draw_overview(axes[i, j], _lines(own, measure, scheme, t), colors, label(optimizer) if i == 0 else "")
+        _legend(figure, colors, "layer")
+        figure.suptitle(f"{title}, $t = {t}$")
+
+
+def _draw_overview(axes: Any, lines: Lines, colors: Mapping[str, Any], title: str) -> None:
+    _draw(axes, lines, colors)
+    slopes = [rows[0]["slope"] for rows in lines.values() if np.isfinite(rows[0]["slope"])]
+    span = f"slopes {min(slopes):+.2f} … {max(slopes):+.2f}".replace("-", "−") if slopes else "nothing moves"
+    axes.set_title(f"{title}\n{span}".strip(), fontsize=9)
+    style.width_axis(axes, sorted({row["width"] for rows in lines.values() for row in rows}), labelled=3)
+    axes.tick_params(labelsize=8)
+    axes.label_outer()
+
+
 def _lines(rows: Sequence[Row], measure: str, parametrization: str, t: int) -> Lines:
     lines: Lines = {}
     for row in sorted(rows, key=lambda row: row["width"]):
@@ -89,8 +120,8 @@ def _name(axes: Any, measures: Sequence[str], columns: Sequence[tuple[str, int]]
         panel.label_outer()
 
 
-def _legend(figure: Any, colors: Mapping[str, Any]) -> None:
+def _legend(figure: Any, colors: Mapping[str, Any], title: str = "layer (slopes\nat the line ends)") -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=color, marker="o", markersize=3.2) for color in colors.values()]
-    figure.legend(handles, list(colors), loc="outside right center", title="layer (slopes\nat the line ends)")
+    figure.legend(handles, list(colors), loc="outside right center", title=title, fontsize=8)

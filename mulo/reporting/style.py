@@ -48,10 +48,12 @@ _KNOWN = {
     "velo_sp": ("#56B4E9", "^"),
     "small_fc_mup": ("#D55E00", "s"),
     "small_fc_sp": ("#E69F00", "v"),
+    "celo2_mup": ("#7B4FA3", "p"),
+    "celo2_sp": ("#CC79A7", "h"),
     "mu_adam": ("#009E73", "D"),
     "adamw": ("#4D4D4D", "P"),
 }
-_OTHERS = (("#CC79A7", "p"), ("#8C6D31", "h"), ("#7B4FA3", "<"), ("#999999", ">"))
+_OTHERS = (("#8C6D31", "<"), ("#999999", ">"))
 
 
 def lines(optimizers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
