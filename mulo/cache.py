@@ -1,6 +1,9 @@
-"""What mulo keeps because it takes time to make again: compiled programs and the native kernel."""
+"""What mulo keeps because it takes time to make again: compiled programs, the native kernel, prepared datasets."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -9,6 +12,15 @@ def folder() -> Path:
     path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mulo"
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time per path, of those on this machine; its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def keep_compiled_programs() -> None:

@@ -1,6 +1,6 @@
 """Every setting of mulo as frozen dataclasses with range checks; plain data, importing neither JAX nor Hydra."""
 
-from mulo.config.data import DataConfig, EmbeddedDataConfig, SyntheticDataConfig
+from mulo.config.data import DataConfig, EmbeddedDataConfig, ImageDataConfig, StreamedDataConfig, SyntheticDataConfig
 from mulo.config.optimizers import (
     AdamConfig,
     Celo2Config,
@@ -30,6 +30,7 @@ __all__ = [
     "DataConfig",
     "EmbeddedDataConfig",
     "EvaluationConfig",
+    "ImageDataConfig",
     "LearnedOptimizerConfig",
     "LoggerConfig",
     "MLPConfig",
@@ -40,6 +41,7 @@ __all__ = [
     "PlanConfig",
     "RecipeConfig",
     "SmallFCConfig",
+    "StreamedDataConfig",
     "SyntheticDataConfig",
     "TaskBase",
     "TaskConfig",

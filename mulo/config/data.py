@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mulo.config.settings import setting
+from mulo.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -27,4 +28,33 @@ class SyntheticDataConfig:
     """Decides the class means."""
 
 
-DataConfig: TypeAlias = EmbeddedDataConfig | SyntheticDataConfig
+@dataclass(frozen=True)
+class StreamedDataConfig:
+    """What datasets in files have in common: where the files are, and how they reach a device that cannot hold them."""
+
+    path: str | None = None
+    """Where the published files are."""
+    in_memory_gib: float = setting(4.0, low=0)
+    """Examples that take more GiB than this are streamed. Not the machine's memory: results must not depend on it."""
+    window: int = setting(65536, low=1)
+    """Streamed: training examples on the device at a time, a multiple of `block`."""
+    block: int = setting(4096, low=1)
+    """Streamed: examples that are exchanged per refresh."""
+    order_seed: int = setting(0, low=0, high=2**31 - 1)
+    """Streamed: decides the order of the examples."""
+
+    def check_together(self, prefix: str) -> None:
+        """A window consists of whole blocks."""
+        if self.window % self.block:
+            allowed = f"a multiple of {prefix}block={self.block}"
+            raise ConfigError.value(f"{prefix}window", self.window, allowed)
+
+
+@dataclass(frozen=True)
+class ImageDataConfig(StreamedDataConfig):
+    """Images with one label each, from the files that were published."""
+
+    name: str = setting("fashion_mnist", choices=("fashion_mnist", "cifar10", "imagenet32", "imagenet64"))
+
+
+DataConfig: TypeAlias = EmbeddedDataConfig | SyntheticDataConfig | ImageDataConfig
