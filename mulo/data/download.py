@@ -50,13 +50,18 @@ def _reach(url: str) -> None:
 def _fetch(urls: list[str], folder: Path, infos: Mapping[str, Any] | None) -> None:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import checksums
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
     tfds.disable_progress_bar()
     infos = infos or checksums.load_url_infos(tfds.core.tfds_path() / "url_checksums" / "fashion_mnist.txt")
     manager = tfds.download.DownloadManager(
         download_dir=folder / "unnamed", url_infos=infos, force_checksums_validation=True
     )
-    for url, path in zip(urls, manager.download(urls), strict=True):
+    try:
+        paths = manager.download(urls)
+    except NonMatchingChecksumError as error:
+        raise OSError("what is sent has a wrong checksum") from error
+    for url, path in zip(urls, paths, strict=True):
         Path(path).replace(folder / url.rsplit("/", 1)[-1])
 
 

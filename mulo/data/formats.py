@@ -104,27 +104,30 @@ def _cifar_file(path: Path, classes: int) -> Examples:
 
 
 def cifar_archive(path: Path, names: Sequence[str], classes: int) -> Part:
-    """Several such files inside a gzipped tar archive, in this order; read in one pass, wherever they lie in it."""
+    """Several such files inside a gzipped tar archive, in the order of `names`, wherever they lie in it."""
 
-    def size() -> int:
-        with _readable(path, "a gzipped tar archive"), tarfile.open(path, "r:gz") as archive:
-            return sum(member.size for member in _members(path, archive, names)) // _RECORD
+    def content() -> bytes:
+        there = _members(path, names)
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise DataError(f"{path} holds no {', '.join(missing)}: it is not CIFAR-10's binary version.")
+        return b"".join(there[name] for name in names)
 
-    def read() -> Examples:
-        with _readable(path, "a gzipped tar archive"), tarfile.open(path, "r:gz") as archive:
-            members = _members(path, archive, names)
-            contents = {m.name: archive.extractfile(m).read() for m in sorted(members, key=lambda m: m.offset)}  # type: ignore[union-attr]
-        return _cifar_records(path, b"".join(contents[member.name] for member in members), classes)
-
-    return Part(size, read)
+    return Part(lambda: len(content()) // _RECORD, lambda: _cifar_records(path, content(), classes))
 
 
-def _members(path: Path, archive: tarfile.TarFile, names: Sequence[str]) -> list[tarfile.TarInfo]:
-    there = {Path(member.name).name: member for member in archive.getmembers() if member.isfile()}
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise DataError(f"{path} holds no {', '.join(missing)}: it is not CIFAR-10's binary version.")
-    return [there[name] for name in names]
+def _members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """What the archive holds under these names, whatever the folder, in one pass."""
+    found = {}
+    kind = "a gzipped tar archive"
+    with _readable(path, kind), gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            file, name = archive.extractfile(member), Path(member.name).name
+            if file is not None and name in names:
+                found[name] = file.read()
+        while stream.read(1 << 20):  # the checksum is at the end, behind what tar reads
+            pass
+    return found
 
 
 def _cifar_records(path: Path, content: bytes, classes: int) -> Examples:
