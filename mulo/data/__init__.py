@@ -18,6 +18,14 @@ def check(config: DataConfig) -> None:
         published.find(config)
 
 
+def digests(config: DataConfig) -> dict[str, str]:
+    """SHA-256 of every file that the dataset is read from, by name: what a configuration does not tell."""
+    from mulo.data import published
+
+    found = published.find(config) if isinstance(config, ImageDataConfig) else None
+    return found.digests() if found else {}
+
+
 def load(config: DataConfig) -> "Dataset":
     """Builds the dataset that the settings describe; raises DataError if a file is missing or damaged."""
     from mulo.data import embedded, images, sources
@@ -33,4 +41,4 @@ def load(config: DataConfig) -> "Dataset":
             assert_never(config)
 
 
-__all__ = ["check", "load"]
+__all__ = ["check", "digests", "load"]

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from mulo import cache
-from mulo.data.published import IDX_FILES, IDX_URL, MEANWHILE, Published, fashion_mnist_in
+from mulo.data.published import IDX_FILES, IDX_URL, MEANWHILE, Published, download_folder, fashion_mnist_in
 from mulo.errors import DataError
 
 _TIMEOUT = 10.0
@@ -26,7 +26,7 @@ def fashion_mnist(url: str = IDX_URL, infos: Mapping[str, Any] | None = None) ->
     """
     names = [f"{name}.gz" for name in IDX_FILES]
     try:
-        folder = cache.folder() / "downloads" / "fashion_mnist"
+        folder = download_folder()
         with cache.locked(folder):
             if not all((folder / name).exists() for name in names):
                 print(f"Downloading Fashion-MNIST (30 MB) from {url} to {folder}, once.", file=sys.stderr)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from mulo import cache
 from mulo.config import ImageDataConfig
 from mulo.data import formats
 from mulo.data.formats import Part
@@ -43,6 +44,14 @@ class Published(NamedTuple):
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.files]
         return hashlib.sha256(json.dumps([self.name, stats]).encode()).hexdigest()[:16]
 
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file, by name; read whole, so a gigabyte takes about a second."""
+        found = {}
+        for path in self.files:
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
 
 def find(config: ImageDataConfig) -> Published | None:
     """The files of a dataset; None where they are not on this machine but can be downloaded.
@@ -54,11 +63,18 @@ def find(config: ImageDataConfig) -> Published | None:
     return _FINDERS[config.name](None if config.path is None else Path(config.path).absolute())
 
 
+def download_folder() -> Path:
+    """Where downloaded files are kept."""
+    return cache.folder() / "downloads" / "fashion_mnist"
+
+
 def _fashion_mnist(path: Path | None) -> Published | None:
-    folder = path or DEBIAN_FOLDER
-    if path is None and not _idx_file(folder, IDX_FILES[0]).exists():
-        return None
-    return fashion_mnist_in(folder)
+    if path is not None:
+        return fashion_mnist_in(path)
+    for folder in (DEBIAN_FOLDER, download_folder()):
+        if all(_idx_file(folder, name).exists() for name in IDX_FILES):
+            return fashion_mnist_in(folder)
+    return None
 
 
 def fashion_mnist_in(folder: Path) -> Published:

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from mulo import data
 from mulo.config import Config, to_dict
 from mulo.errors import ConfigError
 from mulo.evaluation.results import replacing
@@ -66,9 +67,18 @@ def _differences(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: st
 
 
 def open_run(config: Config) -> Path:
-    """Makes the directory with its config.yaml and returns it; `check` has passed before."""
+    """Makes the directory with its config.yaml and, of data in files, data.json; `check` has passed before."""
     path = choose(config)
     path.mkdir(parents=True, exist_ok=True)
     with replacing(path / "config.yaml") as partial:
         partial.write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
+    _note_data(config, path / "data.json")
     return path
+
+
+def _note_data(config: Config, path: Path) -> None:
+    """Digests of the data's files, once per run: the configuration says where they are, not what they hold."""
+    if path.exists() or not (found := data.digests(config.data)):
+        return
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(found, indent=1) + "\n")

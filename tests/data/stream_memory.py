@@ -1,4 +1,4 @@
-"""Streams images that exist only as numbers: `python -m tests.data.stream_memory EXAMPLES REFRESHES`, in its own process.
+"""Streams synthetic images, in a process of its own: `python -m tests.data.stream_memory EXAMPLES REFRESHES`.
 
 Prints as JSON: gigabytes of all images, seconds that preparing took, by how much the peak of the resident memory grew
 while the stream moved on, and examples per second.

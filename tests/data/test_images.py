@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import json
 import re
 import subprocess
 import sys
@@ -16,10 +17,11 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from mulo.config import ImageDataConfig
+from mulo.config import ImageDataConfig, parse
 from mulo.data import check, download, load, published
 from mulo.errors import ConfigError, DataError
 from mulo.jobs import preflight
+from mulo.jobs.run_directory import open_run
 
 from . import published_files as files
 
@@ -288,6 +290,15 @@ def test_a_job_without_its_data_is_refused_before_it_starts(tmp_path):
         preflight.resolve(raw, ())
 
 
+def test_a_run_directory_notes_what_the_files_hold(tmp_path):
+    files.fashion_mnist(tmp_path / "data")
+    raw = {"data": {"name": "fashion_mnist", "path": str(tmp_path / "data")}, "run_dir": str(tmp_path / "run")}
+    noted = json.loads((open_run(parse(raw)) / "data.json").read_text())
+    assert noted == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "data").iterdir()}
+    raw = {"run_dir": str(tmp_path / "embedded")}
+    assert not (open_run(parse(raw)) / "data.json").exists()
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
@@ -316,7 +327,8 @@ def test_a_download_is_kept_under_its_checksums(server, monkeypatch, capfd):
     monkeypatch.setattr(download, "fashion_mnist", lambda: fetch(url, infos))
     check(config("fashion_mnist", None))
     assert_holds(load(config("fashion_mnist", None)), made)
-    fetch("http://127.0.0.1:1/", infos)  # it is there: nobody is asked
+    monkeypatch.setattr(download, "fashion_mnist", None)
+    assert_holds(load(config("fashion_mnist", None)), made)  # it is there: nobody is asked
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err.startswith("Downloading Fashion-MNIST (30 MB) from")
