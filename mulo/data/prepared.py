@@ -1,15 +1,12 @@
 """Datasets that do not fit into memory, prepared once as ArrayRecord files: any example can be read by its number.
 
-A builder of TensorFlow Datasets writes them into mulo's cache folder, without TensorFlow; they are named by a
-fingerprint of the published files, and made anew when those are exchanged.
+TensorFlow Datasets' `SequentialWriter` writes them into mulo's cache folder, without TensorFlow (its builders need that
+beyond a gigabyte, to sort); they are named by a fingerprint of the published files, and made anew when those change.
 """
 
-import contextlib
-import io
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +16,13 @@ from rich.console import Console
 from rich.progress import track
 
 from mulo import cache
-from mulo.data.formats import Part
 from mulo.data.moments import histogram
 from mulo.data.published import Published
+from mulo.data.sources import SPLITS
 from mulo.errors import DataError
+
+_PER_FILE = 100_000
+"""Examples."""
 
 
 class Records:
@@ -59,7 +59,7 @@ def prepare(found: Published) -> tuple[Mapping[str, Records], np.ndarray]:
             "dataset, or data.in_memory_gib to more than it takes."
         ) from error
     builder = tfds.builder_from_directory(folder)
-    splits = {split: Records(builder.as_data_source(split)) for split in ("train", "test")}
+    splits = {split: Records(builder.as_data_source(split)) for split in SPLITS}
     return splits, np.array(builder.info.metadata["histogram"])
 
 
@@ -67,52 +67,33 @@ def _write(found: Published, folder: Path) -> None:
     """Into another folder first, so that what is there is whole."""
     print(f"Preparing {found.name} for streaming, once, in {folder}.", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        builder = PublishedImages(found, scratch)
-        with _quiet():
-            builder.download_and_prepare()
-        shutil.move(str(builder.data_dir), folder)
+        place = Path(scratch) / folder.name
+        place.mkdir()
+        _write_splits(found, place)
+        place.rename(folder)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+def _write_splits(found: Published, folder: Path) -> None:
+    info, counts = _info(found, folder), np.zeros(256, np.int64)
+    writer = tfds.core.SequentialWriter(info, _PER_FILE, file_format="array_record")
+    writer.initialize_splits(list(SPLITS))
+    console = Console(stderr=True, quiet=not sys.stderr.isatty())
+    parts = [(split, part) for split in SPLITS for part in getattr(found, split)]
+    for split, part in track(parts, f"Preparing {found.name}", console=console, transient=True):
+        images, labels = part.read()
+        counts += histogram(images) if split == "train" else 0
+        examples = zip(np.ascontiguousarray(images), labels.tolist(), strict=True)
+        writer.add_examples({split: ({"image": image, "label": label} for image, label in examples)})
+    info.metadata["histogram"] = counts.tolist()
+    writer.close_all()
 
 
-class PublishedImages(tfds.core.GeneratorBasedBuilder):
-    """Writes images and labels in their published order."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    url_infos = None  # nothing is downloaded: TFDS would look for checksums, through a package that it does not require
-
-    def __init__(self, found: Published, folder: str) -> None:
-        self._found = found
-        super().__init__(data_dir=folder, file_format="array_record")
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        # As bytes an image is written and read five times as fast as number by number.
-        image = tfds.features.Tensor(
-            shape=self._found.input_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
-        )
-        features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.Scalar(np.int32)})
-        metadata = tfds.core.MetadataDict(histogram=[0] * 256)
-        return tfds.core.DatasetInfo(builder=self, features=features, metadata=metadata, disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: Any) -> Mapping[str, Iterator[tuple[int, Mapping[str, Any]]]]:
-        del dl_manager
-        return {"train": self._train_examples(), "test": self._generate_examples(self._found.test)}
-
-    def _train_examples(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        yield from self._generate_examples(self._found.train)
-        self.info.metadata["histogram"] = self._counts.tolist()
-
-    def _generate_examples(self, parts: Sequence[Part]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        self._counts, number = np.zeros(256, np.int64), 0
-        console = Console(stderr=True, quiet=not sys.stderr.isatty())
-        for part in track(parts, self._found.name, console=console, transient=True):
-            images, labels = part.read()
-            self._counts += histogram(images)
-            for image, label in zip(images, labels, strict=True):
-                yield number, {"image": np.ascontiguousarray(image), "label": int(label)}
-                number += 1
+def _info(found: Published, folder: Path) -> tfds.core.DatasetInfo:
+    # As bytes an image is written and read several times as fast as number by number.
+    image = tfds.features.Tensor(shape=found.input_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)
+    return tfds.core.DatasetInfo(
+        builder=tfds.core.DatasetIdentity(found.name, tfds.core.Version("1.0.0"), str(folder), __name__),
+        features=tfds.features.FeaturesDict({"image": image, "label": tfds.features.Scalar(np.int32)}),
+        metadata=tfds.core.MetadataDict(histogram=[0] * 256),
+        disable_shuffling=True,
+    )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -297,6 +298,14 @@ def test_a_run_directory_notes_what_the_files_hold(tmp_path):
     assert noted == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "data").iterdir()}
     raw = {"run_dir": str(tmp_path / "embedded")}
     assert not (open_run(parse(raw)) / "data.json").exists()
+
+
+@pytest.mark.slow
+def test_a_stream_takes_memory_for_its_window_and_not_for_its_dataset(tmp_path):
+    """740 MB of images through a window of 101 MB, of which old and new are there at a time."""
+    command = [sys.executable, "-m", "tests.data.stream_memory", "60000", "60"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert json.loads(done.stdout)["growth"] < 300e6
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
