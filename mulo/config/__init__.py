@@ -1,6 +1,14 @@
 """Every setting of mulo as frozen dataclasses with range checks; plain data, importing neither JAX nor Hydra."""
 
-from mulo.config.data import DataConfig, EmbeddedDataConfig, ImageDataConfig, StreamedDataConfig, SyntheticDataConfig
+from mulo.config.data import (
+    DataConfig,
+    EmbeddedDataConfig,
+    ImageDataConfig,
+    LM1BDataConfig,
+    StdlibTextDataConfig,
+    StreamedDataConfig,
+    SyntheticDataConfig,
+)
 from mulo.config.optimizers import (
     AdamConfig,
     Celo2Config,
@@ -31,6 +39,7 @@ __all__ = [
     "EmbeddedDataConfig",
     "EvaluationConfig",
     "ImageDataConfig",
+    "LM1BDataConfig",
     "LearnedOptimizerConfig",
     "LoggerConfig",
     "MLPConfig",
@@ -41,6 +50,7 @@ __all__ = [
     "PlanConfig",
     "RecipeConfig",
     "SmallFCConfig",
+    "StdlibTextDataConfig",
     "StreamedDataConfig",
     "SyntheticDataConfig",
     "TaskBase",

@@ -57,4 +57,42 @@ class ImageDataConfig(StreamedDataConfig):
     name: str = setting("fashion_mnist", choices=("fashion_mnist", "cifar10", "imagenet32", "imagenet64"))
 
 
-DataConfig: TypeAlias = EmbeddedDataConfig | SyntheticDataConfig | ImageDataConfig
+BPE_VOCABULARY = 1024
+
+
+@dataclass(frozen=True)
+class StdlibTextDataConfig:
+    """The sources of the running Python's own standard library as text."""
+
+    name: str = setting("stdlib_text", choices=("stdlib_text",))
+    tokenizer: str = setting("bytes", choices=("bytes", "bpe"))
+    """`bytes` has 256 tokens; `bpe` is byte-pair encoding trained on the training files."""
+    vocabulary: int = setting(BPE_VOCABULARY, low=512, high=32768)
+    """Tokens of `bpe`."""
+    sequence_length: int = setting(64, low=1)
+    """Tokens that a network sees at once."""
+
+    def check_together(self, prefix: str) -> None:
+        """Bytes have a vocabulary of their own."""
+        if self.tokenizer == "bytes" and self.vocabulary != BPE_VOCABULARY:
+            raise ConfigError(
+                f"{prefix}vocabulary={self.vocabulary} is for {prefix}tokenizer=bpe: bytes are 256 tokens always."
+            )
+
+
+@dataclass(frozen=True)
+class LM1BDataConfig(StreamedDataConfig):
+    """The One Billion Word Benchmark (Chelba et al. 2013), from its published files."""
+
+    name: str = setting("lm1b", choices=("lm1b",))
+    tokenizer_path: str | None = None
+    """A SentencePiece model (*.model); null: one is trained on the first training sentences."""
+    vocabulary: int = setting(32000, low=512, high=1_000_000)
+    """Tokens of the SentencePiece model, the one to be trained or the one given."""
+    sequence_length: int = setting(64, low=1)
+    """Tokens that a network sees at once."""
+
+
+DataConfig: TypeAlias = (
+    EmbeddedDataConfig | SyntheticDataConfig | ImageDataConfig | StdlibTextDataConfig | LM1BDataConfig
+)

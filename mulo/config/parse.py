@@ -7,7 +7,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mulo.config.data import EmbeddedDataConfig, ImageDataConfig, SyntheticDataConfig
+from mulo.config.data import (
+    EmbeddedDataConfig,
+    ImageDataConfig,
+    LM1BDataConfig,
+    StdlibTextDataConfig,
+    SyntheticDataConfig,
+)
 from mulo.config.optimizers import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.config.root import Config
 from mulo.config.settings import check
@@ -25,6 +31,8 @@ _CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = {
         {
             "fashion_mnist_8x8": EmbeddedDataConfig,
             "synthetic": SyntheticDataConfig,
+            "stdlib_text": StdlibTextDataConfig,
+            "lm1b": LM1BDataConfig,
             "fashion_mnist": ImageDataConfig,
             "cifar10": ImageDataConfig,
             "imagenet32": ImageDataConfig,

@@ -2,7 +2,14 @@
 
 from typing import TYPE_CHECKING, assert_never
 
-from mulo.config import DataConfig, EmbeddedDataConfig, ImageDataConfig, SyntheticDataConfig
+from mulo.config import (
+    DataConfig,
+    EmbeddedDataConfig,
+    ImageDataConfig,
+    LM1BDataConfig,
+    StdlibTextDataConfig,
+    SyntheticDataConfig,
+)
 
 if TYPE_CHECKING:
     from mulo.types import Dataset
@@ -16,19 +23,31 @@ def check(config: DataConfig) -> None:
         from mulo.data import published
 
         published.find(config)
+    if isinstance(config, LM1BDataConfig):
+        from mulo.data import lm1b_files
+
+        lm1b_files.find(config.path)
 
 
 def digests(config: DataConfig) -> dict[str, str]:
-    """SHA-256 of every file that the dataset is read from, by name: what a configuration does not tell."""
-    from mulo.data import published
+    """SHA-256 of what the dataset is read from, by name, where a configuration does not tell."""
+    from mulo.data import lm1b, published, stdlib_text
 
-    found = published.find(config) if isinstance(config, ImageDataConfig) else None
-    return found.digests() if found else {}
+    match config:
+        case ImageDataConfig():
+            found = published.find(config)
+            return found.digests() if found else {}
+        case StdlibTextDataConfig():
+            return {config.name: stdlib_text.read().digest}
+        case LM1BDataConfig():
+            return {config.name: lm1b.digest(config)}
+        case _:
+            return {}
 
 
 def load(config: DataConfig) -> "Dataset":
     """Builds the dataset that the settings describe; raises DataError if a file is missing or damaged."""
-    from mulo.data import embedded, images, sources
+    from mulo.data import embedded, images, lm1b, sources, stdlib_text
 
     match config:
         case EmbeddedDataConfig():
@@ -37,6 +56,10 @@ def load(config: DataConfig) -> "Dataset":
             return sources.synthetic(config)
         case ImageDataConfig():
             return images.load(config)
+        case StdlibTextDataConfig():
+            return stdlib_text.load(config)
+        case LM1BDataConfig():
+            return lm1b.load(config)
         case _:
             assert_never(config)
 
