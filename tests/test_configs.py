@@ -50,9 +50,9 @@ COMBINATIONS = list(itertools.product(LEARNED, GROUPS["task"], GROUPS["recipe"])
 def test_all_combinations_compose(optimizer, task, recipe):
     config = composed(f"optimizer={optimizer}", f"task={task}", f"recipe={recipe}")
     assert config.parametrization == config.optimizer.parametrization
-    assert config.task.all_widths == (
-        config.recipe.scale.widths if task == "mlp_multiwidth" else [config.recipe.scale.width]
-    )
+    several = task.endswith("_multiwidth") or task == "mixed"
+    expected = config.recipe.scale.widths if several else [config.recipe.scale.width]
+    assert all(part.all_widths == expected for part in config.task.parts)
 
 
 @pytest.mark.parametrize("group", [*GROUPS, "evaluation"])

@@ -27,7 +27,20 @@ from mulo.config.root import (
     PlanConfig,
     RecipeConfig,
 )
-from mulo.config.tasks import Augmentation, MixedConfig, MLPConfig, MLPMultiwidthConfig, TaskBase, TaskConfig
+from mulo.config.tasks import (
+    Augmentation,
+    MixedConfig,
+    MLPConfig,
+    MLPMultiwidthConfig,
+    ResNetConfig,
+    ResNetMultiwidthConfig,
+    TaskBase,
+    TaskConfig,
+    TransformerConfig,
+    TransformerMultiwidthConfig,
+    ViTConfig,
+    ViTMultiwidthConfig,
+)
 
 __all__ = [
     "AdamConfig",
@@ -49,13 +62,19 @@ __all__ = [
     "OuterConfig",
     "PlanConfig",
     "RecipeConfig",
+    "ResNetConfig",
+    "ResNetMultiwidthConfig",
     "SmallFCConfig",
     "StdlibTextDataConfig",
     "StreamedDataConfig",
     "SyntheticDataConfig",
     "TaskBase",
     "TaskConfig",
+    "TransformerConfig",
+    "TransformerMultiwidthConfig",
     "VeLOConfig",
+    "ViTConfig",
+    "ViTMultiwidthConfig",
     "parse",
     "parse_group",
     "to_dict",

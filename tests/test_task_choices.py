@@ -1,0 +1,73 @@
+"""Which task goes with which data, and what is refused in words."""
+
+import pytest
+
+from mulo.config import MixedConfig, ResNetConfig, SyntheticDataConfig, TransformerConfig, ViTConfig, parse_group
+from mulo.data import load
+from mulo.errors import ConfigError
+from mulo.jobs.contestants import dataset_of, trained
+from mulo.tasks import make_tasks
+from tests.test_configs import composed
+
+
+@pytest.mark.parametrize(
+    ("config", "kinds"), [(TransformerConfig(), "tokens"), (ViTConfig(), "images"), (ResNetConfig(), "images")]
+)
+def test_data_of_another_kind_are_refused(config, kinds):
+    with pytest.raises(ConfigError, match=rf"data=synthetic \(features\) .* data of {kinds} .*stdlib_text"):
+        make_tasks(config, "mup", load(SyntheticDataConfig()))
+
+
+def test_completep_needs_residual_blocks():
+    with pytest.raises(ConfigError, match=r"task\.parametrization=completep .* null, sp or mup"):
+        composed("task=mlp", "task.parametrization=completep")
+    for task in ("transformer", "vit", "resnet_multiwidth"):
+        assert composed(f"task={task}", "task.parametrization=completep").parametrization == "completep"
+
+
+def test_tasks_bring_their_data_unless_told_otherwise():
+    assert composed("task=transformer").data.name == "stdlib_text"
+    assert composed("task=transformer_multiwidth", "data=lm1b", "data.path=x").data.name == "lm1b"
+    assert composed("task=vit").data.name == "fashion_mnist_8x8"
+
+
+def test_a_mixed_task_trains_all_members_on_their_own_data():
+    config = composed("task=mixed", "recipe.scale.widths=[8]", "task.text.sequence_length=16")
+    assert [task.name for task in trained(config).tasks] == [
+        "mlp_w8_d3",
+        "transformer_w8_d3",
+        "vit_w8_d3",
+        "resnet_w8_d1",
+    ]
+    assert [dataset_of(config, part).name for part in config.task.parts] == [
+        "fashion_mnist_8x8",
+        "stdlib_text",
+        "fashion_mnist_8x8",
+        "fashion_mnist_8x8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task.members=[mlp,mlp]"], r"task\.members=.* without repetitions"),
+        (["task.members=[cnn]"], r"task\.members=.* one of mlp, transformer, vit, resnet"),
+        (["task.vit.parametrization=sp"], r"task\.vit\.parametrization=sp .* null"),
+        (["task.text.name=imagenet"], r"data\.name=imagenet"),
+        (["mode=coordinate_check"], r"needs one architecture"),
+    ],
+)
+def test_what_a_mixed_task_refuses(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        composed("task=mixed", *overrides)
+
+
+def test_a_mixed_tasks_parametrization_is_that_of_all_members():
+    config = composed("task=mixed", "task.parametrization=sp")
+    assert {part.parametrization for part in config.task.parts} == {"sp"}
+
+
+def test_settings_stored_before_a_setting_existed_are_read():
+    stored = {"name": "mlp_multiwidth", "widths": [16, 64], "depth": 3}
+    assert parse_group("task", stored).all_widths == [16, 64]
+    assert isinstance(parse_group("task", {"name": "mixed", "text": {"name": "stdlib_text"}}), MixedConfig)
