@@ -1,7 +1,13 @@
-"""What mulo keeps because it takes time to make again: compiled programs and the native kernel."""
+"""What mulo keeps because it takes time to make again: compiled programs, the native kernel, prepared datasets."""
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from mulo.errors import DataError
 
 
 def folder() -> Path:
@@ -9,6 +15,33 @@ def folder() -> Path:
     path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mulo"
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time per path, of those on this machine; its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def keep(name: str, make: Callable[[Path], None]) -> Path:
+    """The file or folder `name` of the cache, made by `make(path)` where it is missing: whole or not at all.
+
+    Raises DataError where it cannot be written.
+    """
+    try:
+        path = folder() / name
+        with locked(path):
+            if not path.exists():
+                with tempfile.TemporaryDirectory(prefix=f"{name}-partial-", dir=path.parent) as made:
+                    make(Path(made) / name)
+                    (Path(made) / name).replace(path)
+        return path
+    except OSError as error:
+        advice = "Free some space, or set XDG_CACHE_HOME to a folder that can be written."
+        raise DataError(f"mulo's cache cannot keep {name}: {error}. {advice}") from error
 
 
 def keep_compiled_programs() -> None:

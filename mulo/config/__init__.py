@@ -1,6 +1,14 @@
 """Every setting of mulo as frozen dataclasses with range checks; plain data, importing neither JAX nor Hydra."""
 
-from mulo.config.data import DataConfig, EmbeddedDataConfig, SyntheticDataConfig
+from mulo.config.data import (
+    DataConfig,
+    EmbeddedDataConfig,
+    ImageDataConfig,
+    LM1BDataConfig,
+    StdlibTextDataConfig,
+    StreamedDataConfig,
+    SyntheticDataConfig,
+)
 from mulo.config.optimizers import (
     AdamConfig,
     Celo2Config,
@@ -43,6 +51,8 @@ __all__ = [
     "DataConfig",
     "EmbeddedDataConfig",
     "EvaluationConfig",
+    "ImageDataConfig",
+    "LM1BDataConfig",
     "LearnedOptimizerConfig",
     "LoggerConfig",
     "MLPConfig",
@@ -55,6 +65,8 @@ __all__ = [
     "ResNetConfig",
     "ResNetMultiwidthConfig",
     "SmallFCConfig",
+    "StdlibTextDataConfig",
+    "StreamedDataConfig",
     "SyntheticDataConfig",
     "TaskBase",
     "TaskConfig",

@@ -7,7 +7,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mulo.config.data import EmbeddedDataConfig, SyntheticDataConfig
+from mulo.config.data import (
+    EmbeddedDataConfig,
+    ImageDataConfig,
+    LM1BDataConfig,
+    StdlibTextDataConfig,
+    SyntheticDataConfig,
+)
 from mulo.config.optimizers import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.config.root import Config
 from mulo.config.settings import check
@@ -20,7 +26,19 @@ _CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = {
         {"small_fc": SmallFCConfig, "velo": VeLOConfig, "celo2": Celo2Config, "adamw": AdamConfig},
     ),
     "task": ("name", TASKS),
-    "data": ("name", {"fashion_mnist_8x8": EmbeddedDataConfig, "synthetic": SyntheticDataConfig}),
+    "data": (
+        "name",
+        {
+            "fashion_mnist_8x8": EmbeddedDataConfig,
+            "synthetic": SyntheticDataConfig,
+            "stdlib_text": StdlibTextDataConfig,
+            "lm1b": LM1BDataConfig,
+            "fashion_mnist": ImageDataConfig,
+            "cifar10": ImageDataConfig,
+            "imagenet32": ImageDataConfig,
+            "imagenet64": ImageDataConfig,
+        },
+    ),
 }
 """Per group: the key that selects the schema, and the schemas. Nothing outside this registry can be named."""
 

@@ -6,7 +6,7 @@ from typing import Any
 from mulo.config.data import DataConfig, EmbeddedDataConfig
 from mulo.config.optimizers import AdamConfig, OptimizerConfig, VeLOConfig
 from mulo.config.settings import setting
-from mulo.config.tasks import MLPConfig, TaskConfig
+from mulo.config.tasks import MixedConfig, MLPConfig, TaskBase, TaskConfig
 from mulo.errors import ConfigError
 
 MODES = ("main", "meta_train", "evaluate", "coordinate_check", "parameters", "verify", "plan")
@@ -190,6 +190,11 @@ class Config:
                 "(small_fc_mup, small_fc_sp, velo_mup, velo_sp, celo2_mup, celo2_sp). Baselines join an evaluation "
                 "through evaluation.baselines, or stand alone in mode=evaluate."
             )
+
+    def data_of(self, part: TaskBase) -> DataConfig:
+        """What one architecture of the task learns from."""
+        mixed_text = isinstance(self.task, MixedConfig) and part.family == "transformer"
+        return self.task.text if mixed_text else self.data
 
     @property
     def parametrization(self) -> str:

@@ -1,22 +1,67 @@
 """Examples for the optimizees, on the device."""
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from mulo.config import DataConfig, EmbeddedDataConfig, SyntheticDataConfig
-from mulo.data import embedded
-from mulo.data.sources import InMemory, Synthetic, in_memory, synthetic
-from mulo.types import Dataset
+from mulo.config import (
+    DataConfig,
+    EmbeddedDataConfig,
+    ImageDataConfig,
+    LM1BDataConfig,
+    StdlibTextDataConfig,
+    SyntheticDataConfig,
+)
+
+if TYPE_CHECKING:
+    from mulo.types import Dataset
+
+# What loads JAX is imported where it is used: `check` runs before.
 
 
-def load(config: DataConfig) -> Dataset:
-    """Builds the dataset that the settings describe; raises DataError if its file is missing or damaged."""
+def check(config: DataConfig) -> None:
+    """Refuses a dataset whose files are not there, without loading JAX; raises DataError that says what to get."""
+    if isinstance(config, ImageDataConfig):
+        from mulo.data import published
+
+        published.find(config)
+    if isinstance(config, LM1BDataConfig):
+        from mulo.data import lm1b_files
+
+        lm1b_files.find(config.path)
+
+
+def digests(config: DataConfig) -> dict[str, str]:
+    """SHA-256 of what the dataset is read from, by name, where a configuration does not tell."""
+    from mulo.data import lm1b, published, stdlib_text
+
+    match config:
+        case ImageDataConfig():
+            found = published.find(config)
+            return found.digests() if found else {}
+        case StdlibTextDataConfig():
+            return {config.name: stdlib_text.read().digest}
+        case LM1BDataConfig():
+            return {config.name: lm1b.digest(config)}
+        case _:
+            return {}
+
+
+def load(config: DataConfig) -> "Dataset":
+    """Builds the dataset that the settings describe; raises DataError if a file is missing or damaged."""
+    from mulo.data import embedded, images, lm1b, sources, stdlib_text
+
     match config:
         case EmbeddedDataConfig():
-            return in_memory(config.name, embedded.read())
+            return sources.in_memory(config.name, embedded.read())
         case SyntheticDataConfig():
-            return synthetic(config)
+            return sources.synthetic(config)
+        case ImageDataConfig():
+            return images.load(config)
+        case StdlibTextDataConfig():
+            return stdlib_text.load(config)
+        case LM1BDataConfig():
+            return lm1b.load(config)
         case _:
             assert_never(config)
 
 
-__all__ = ["InMemory", "Synthetic", "load"]
+__all__ = ["check", "digests", "load"]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulo.config import SyntheticDataConfig
+from mulo.data.moments import histogram, moments
 from mulo.errors import DataError
 from mulo.types import Array, Batch
 
@@ -44,15 +45,12 @@ class InMemory:
         """
         images, labels = arrays["train"]
         chosen = uniform_indices(key, batch_size, labels.shape[0])
-        return self._normalise(images[chosen]), labels[chosen]
+        return normalised(images[chosen], self.mean, self.std), labels[chosen]
 
     def fixed(self, arrays: Mapping[str, Batch], split: str, count: int) -> Batch:
         """The first `count` examples of 'train' or 'test', or all of them if there are fewer."""
-        images, labels = arrays[_known(split)]
-        return self._normalise(images[:count]), labels[:count]
-
-    def _normalise(self, images: Array) -> Array:
-        return (images.astype(jnp.float32) / 255 - self.mean) / self.std
+        images, labels = arrays[known(split)]
+        return normalised(images[:count], self.mean, self.std), labels[:count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +83,7 @@ class Synthetic:
 
     def fixed(self, arrays: Mapping[str, Array], split: str, count: int) -> Batch:
         """The same `count` examples at every call, decided by the seed and by 'train' or 'test'."""
-        return self.sample(arrays, _key(self.seed, _known(split)), count)
+        return self.sample(arrays, _key(self.seed, known(split)), count)
 
 
 def uniform_indices(key: Array, count: int, size: int) -> Array:
@@ -102,13 +100,20 @@ def uniform_indices(key: Array, count: int, size: int) -> Array:
     return (high * size_high + (middle >> 16) + (other >> 16)).astype(jnp.int32)
 
 
-def in_memory(name: str, host: Mapping[str, np.ndarray]) -> InMemory:
-    """Puts {split}_images, uint8 [N, ...], and {split}_labels, [N], of both splits on the device."""
+def normalised(images: Array, mean: float, std: float) -> Array:
+    """float32 of bytes; mean and standard deviation are in units where 255 is 1."""
+    return (images.astype(jnp.float32) / 255 - mean) / std
+
+
+def in_memory(name: str, host: Mapping[str, np.ndarray], classes: int | None = None) -> InMemory:
+    """Puts {split}_images, uint8 [N, ...], and {split}_labels, [N], of both splits on the device.
+
+    `classes` is one more than the largest training label if None.
+    """
     # jnp.array copies: an alias of a host array could be overwritten by donation.
     arrays = {s: (jnp.array(host[f"{s}_images"]), jnp.array(host[f"{s}_labels"], jnp.int32)) for s in SPLITS}
     images, labels = host["train_images"], host["train_labels"]
-    mean, std = float(images.mean()) / 255, float(images.std()) / 255
-    return InMemory(name, images.shape[1:], int(labels.max()) + 1, arrays, mean, std)
+    return InMemory(name, images.shape[1:], classes or int(labels.max()) + 1, arrays, *moments(histogram(images)))
 
 
 def synthetic(config: SyntheticDataConfig) -> Synthetic:
@@ -128,7 +133,8 @@ def _key(seed: int, use: str) -> Array:
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(f"synthetic/{use}".encode()))
 
 
-def _known(split: str) -> str:
+def known(split: str) -> str:
+    """The name of a split; DataError if it is none."""
     if split not in SPLITS:
         raise DataError(f"split={split} is not possible: allowed is one of {', '.join(SPLITS)}.")
     return split

@@ -45,7 +45,7 @@ def coordinate_check(
     """Trains one network per task and seed, and measures how the movements of its layers scale with width.
 
     The optimizer is told that a training lasts max(times) steps. The minibatches of a seed are the same
-    at all widths.
+    at all widths; data that move on do so every gcd(times) steps.
 
     Args:
         tasks: the same network at two widths or more.
@@ -99,7 +99,7 @@ def _train(
     training = begin_all(theta, keys)
     yield 0, training.params
     for t in range(0, length, chunk):
-        training = go_on_all(theta, task.data, training, keys, t)
+        training = go_on_all(theta, task.data_at(t // chunk), training, keys, t)
         yield t + chunk, training.params
 
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from mulo import randomness
 from mulo.evaluation.model_devices import OverDevices, placement
-from mulo.meta.devices import replicate
+from mulo.meta.devices import LaidOut, replicate
 from mulo.meta.unroll import Training, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
@@ -47,6 +47,8 @@ def rollout(
 ) -> Rollout:
     """Trains `seeds` networks for `steps` steps each.
 
+    Data that move on do so once per chunk, of which there are about 20: from equal positions under every optimizer.
+
     Args:
         task: the network and its data.
         optimizer: what trains it, with weights `theta`.
@@ -57,9 +59,9 @@ def rollout(
         on_progress: called after every chunk with the steps done so far and the mean loss there.
         mesh: devices that share each network, as `model_mesh` makes them; None: the default device alone.
     """
-    chunk, data, where = _chunk(steps), task.data, None
+    chunk, data_at, where = _chunk(steps), task.data_at, None
     if mesh is not None:
-        optimizer, (theta, data) = OverDevices(optimizer, mesh), replicate(mesh, (theta, data))
+        optimizer, theta, data_at = OverDevices(optimizer, mesh), replicate(mesh, theta), partial(LaidOut(mesh), task)
         where = placement(mesh, jax.eval_shape(partial(start, task, optimizer, theta, steps), key))
     training = jax.jit(jax.vmap(partial(start, task, optimizer, theta, steps)), out_shardings=where)(
         randomness.each(randomness.branch(key, "init"), seeds)
@@ -67,6 +69,7 @@ def rollout(
     advance = jax.jit(partial(_advance, task, optimizer, steps, chunk), donate_argnums=1, out_shardings=(where, None))
     keys, curves = randomness.each(randomness.branch(key, "data"), seeds), []
     for done in range(0, steps, chunk):
+        data = data_at(done // chunk)
         training, losses = advance(theta, training, data, keys, done)
         curves.append(np.asarray(losses))
         on_progress(done + chunk, float(losses[:, -1].mean()))

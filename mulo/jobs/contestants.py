@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mulo import checkpoint, data
-from mulo.config import AdamConfig, Config, MixedConfig, OptimizerConfig, TaskBase
+from mulo.config import AdamConfig, Config, OptimizerConfig, TaskBase
 from mulo.planning.plan import Contestant
 from mulo.tasks import SupervisedTask, make_tasks
 from mulo.types import Dataset
@@ -14,8 +14,7 @@ BEYOND = (2, 4, 8)
 
 def dataset_of(config: Config, part: TaskBase) -> Dataset:
     """The data that one architecture of the task learns from."""
-    mixed_text = isinstance(config.task, MixedConfig) and part.family == "transformer"
-    return data.load(config.task.text if mixed_text else config.data)
+    return data.load(config.data_of(part))
 
 
 def widths(config: Config, part: TaskBase) -> list[int]:

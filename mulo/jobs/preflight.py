@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mulo import checkpoint
+from mulo import checkpoint, data
 from mulo.config import Config, OptimizerConfig, parse, to_dict
 from mulo.errors import ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
@@ -29,6 +29,9 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
         config = replace(config, optimizer=stored)
     if config.evaluation.sp_twin is not None:
         _check_twin(config)
+    if config.mode != "verify":
+        for part in config.task.parts:
+            data.check(config.data_of(part))
     if config.mode == "plan":
         _check_output(config)
     elif config.mode != "verify":

@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from mulo import data
 from mulo.config import Config, to_dict
-from mulo.errors import ConfigError
+from mulo.errors import ConfigError, DataError
 from mulo.evaluation.results import replacing
 
 _DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan")
@@ -66,9 +67,31 @@ def _differences(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: st
 
 
 def open_run(config: Config) -> Path:
-    """Makes the directory with its config.yaml and returns it; `check` has passed before."""
+    """Makes the directory with its config.yaml and, of data that a configuration does not tell, data.json.
+
+    `check` has passed before. Raises DataError, and makes nothing, where the data are not those that the run has seen.
+    """
     path = choose(config)
+    digests = _digests(config, path / "data.json")
     path.mkdir(parents=True, exist_ok=True)
     with replacing(path / "config.yaml") as partial:
         partial.write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
+    if digests:
+        with replacing(path / "data.json") as partial:
+            partial.write_text(json.dumps(digests, indent=1) + "\n")
     return path
+
+
+def _digests(config: Config, stored: Path) -> dict[str, str]:
+    """Of all data of the task: the configuration says where they are, not what they hold."""
+    found: dict[str, str] = {}
+    for part in config.task.parts:
+        found |= data.digests(config.data_of(part))
+    then = json.loads(stored.read_text()) if stored.exists() else {}
+    if differing := [name for name in then if name in found and then[name] != found[name]]:
+        raise DataError(
+            f"run_dir={stored.parent} holds a run on other data: {', '.join(differing)} had another SHA-256, noted in "
+            f"{stored.name}. Go on with the data of then (the standard library differs between versions of Python), or "
+            "choose another run_dir."
+        )
+    return found

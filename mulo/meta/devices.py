@@ -6,6 +6,7 @@ enters results only through how XLA compiles a batch of another size.
 """
 
 from functools import cache, partial
+from threading import Lock
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mulo import distributed
 from mulo.errors import ConfigError
+from mulo.types import Task
 
 AXIS = "particles"
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
@@ -46,6 +48,23 @@ def _single(mesh: Mesh) -> bool:
 def replicate(mesh: Mesh, tree: Any) -> Any:
     """The same arrays on every device."""
     return _laid_out(mesh, tree, WHOLE)
+
+
+class LaidOut:
+    """Tasks' data on every device of a mesh: one copy for the tasks that share them, made anew when they move on."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh, self._lock = mesh, Lock()
+        self._current: dict[str, tuple[Any, Any]] = {}
+
+    def __call__(self, task: Task, position: int) -> Any:
+        """`task.data_at(position)`, laid out; the data of the task's earlier position are let go."""
+        with self._lock:
+            data = task.data_at(position)
+            known = next((copy for own, copy in self._current.values() if own is data), None)
+            copy = replicate(self._mesh, data) if known is None else known
+            self._current[task.name] = (data, copy)
+            return copy
 
 
 def split(mesh: Mesh, tree: Any) -> Any:

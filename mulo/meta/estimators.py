@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from mulo import randomness
 from mulo.config import RecipeConfig
 from mulo.meta.batches import batched
-from mulo.meta.devices import SPLIT, WHOLE, gathered, particle_mesh, replicate, shared_out, split
+from mulo.meta.devices import SPLIT, WHOLE, LaidOut, gathered, particle_mesh, replicate, shared_out, split
 from mulo.meta.particles import Particles, both, initial, perturbations, renewed, restarted, sides
 from mulo.meta.unroll import Training, clip_losses, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
@@ -54,7 +54,7 @@ class Estimator:
         optimizer: the learned optimizer under meta-training.
         recipe: estimator, truncation, σ, pairs and lengths.
         mesh: the devices that particles are shared out among; None: all that the pairs divide into.
-        data: `task.data` on all of these devices, where tasks share it; None: laid out here.
+        data: lays the task's data out over these devices, for all tasks that share them; None: for this one alone.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Estimator:
         optimizer: LearnedOptimizer,
         recipe: RecipeConfig,
         mesh: Mesh | None = None,
-        data: Any = None,
+        data: LaidOut | None = None,
     ) -> None:
         self.task, self.optimizer, self.recipe = task, optimizer, recipe
         self.mesh = mesh or particle_mesh(recipe.pairs)
-        self._data = replicate(self.mesh, task.data) if data is None else data
+        self._data = data or LaidOut(self.mesh)
         one = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
         self.start = jax.jit(shared_out(self.mesh, one, WHOLE, WHOLE, SPLIT))
         advance = shared_out(self.mesh, self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
@@ -81,12 +81,16 @@ class Estimator:
         return initial(self.task, self.optimizer, theta, self.recipe.pairs, self.mesh)
 
     def advance(
-        self, thetas: Theta, training: Training, lengths: Array, keys: Array, index: int
+        self, thetas: Theta, training: Training, lengths: Array, keys: Array, index: int, position: int = 0
     ) -> tuple[Training, Losses]:
-        """One truncation, the `index`-th under these keys, of trainings that each have their own θ, length and key."""
+        """One truncation, the `index`-th under these keys, of trainings that each have their own θ, length and key.
+
+        All draw their minibatches from the data at `position`.
+        """
         # Laid out the same at every call: another layout would be compiled anew.
         thetas, lengths, keys = split(self.mesh, (thetas, lengths, keys))
-        return self._compiled(thetas, training, lengths, self._data, keys, np.int32(index))
+        data = self._data(self.task, position)
+        return self._compiled(thetas, training, lengths, data, keys, np.int32(index))
 
     def estimate(self, theta: Theta, particles: Particles, step: int, key: Array) -> tuple[Particles, Estimate]:
         """Advances all particles by a truncation (full ES: by a whole unroll) and estimates the gradient.
@@ -94,7 +98,7 @@ class Estimator:
         Args:
             theta: unperturbed weights.
             particles: this task's; donated.
-            step: outer step, from 0.
+            step: outer step, from 0; also the position of the data.
             key: of this task and outer step.
         """
         particles = self._renew(theta, particles, step, key)
@@ -102,7 +106,7 @@ class Estimator:
         truncations = int(particles.length[0]) // self.recipe.truncation if self.recipe.estimator == "es" else 1
         lengths, training, losses = both(particles.length), particles.training, []
         for i in range(truncations):
-            training, summed = self.advance(thetas, training, lengths, keys, i)
+            training, summed = self.advance(thetas, training, lengths, keys, i, step)
             losses.append(summed)
         age = particles.age + self.recipe.truncation * truncations
         total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *losses)

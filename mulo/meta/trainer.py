@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from mulo import distributed, randomness
 from mulo.config import RecipeConfig
-from mulo.meta.devices import gathered, local, particle_mesh, replicate, split
+from mulo.meta.devices import LaidOut, gathered, local, particle_mesh, replicate, split
 from mulo.meta.estimators import Estimate, Estimator
 from mulo.meta.outer import outer_optimizer, schedule
 from mulo.meta.particles import Particles, place, to_truncations
@@ -60,10 +60,8 @@ class Trainer:
     ) -> None:
         self.tasks, self.optimizer, self.recipe = tuple(tasks), optimizer, recipe
         self.mesh = mesh or particle_mesh(recipe.pairs)
-        data = _laid_out_once(self.mesh, tasks)
-        self.estimators = [
-            Estimator(task, optimizer, recipe, self.mesh, own) for task, own in zip(tasks, data, strict=True)
-        ]
+        data = LaidOut(self.mesh)
+        self.estimators = [Estimator(task, optimizer, recipe, self.mesh, data) for task in tasks]
         self.key = randomness.root(seed)
         self._outer = outer_optimizer(recipe.outer)
         self._rate = schedule(recipe.outer)
@@ -130,7 +128,8 @@ class Trainer:
     def validate(self, theta: Theta) -> Metrics:
         """Mean clipped loss of full unrolls of the longest length under θ itself, on 2·pairs held-out seeds per task.
 
-        The seeds are the same at every call and never used in meta-training: two θ are compared on equal terms.
+        The seeds are the same at every call and never used in meta-training, and data that move on do so from
+        position 0, once per truncation: two θ are compared on equal terms.
         """
         losses = {task.name: self._full_unroll(e, theta) for e, task in zip(self.estimators, self.tasks, strict=True)}
         per_task = {f"validation_loss/{name}": loss for name, loss in losses.items()}
@@ -147,7 +146,7 @@ class Trainer:
         lengths = jnp.full(count, length, jnp.int32)
         total: Any = 0.0
         for i in range(length // recipe.truncation):
-            training, losses = estimator.advance(thetas, training, lengths, keys, i)
+            training, losses = estimator.advance(thetas, training, lengths, keys, i, i)
             total += gathered(self.mesh, losses.clipped).mean()
         return float(total) / length
 
@@ -156,18 +155,6 @@ class Trainer:
         if not validation_loss < float(state.best_loss):
             return state
         return state._replace(best_theta=state.theta, best_loss=jnp.float32(validation_loss), best_step=state.step)
-
-
-def _laid_out_once(mesh: Mesh, tasks: Sequence[Task]) -> list[Any]:
-    """The data of every task on all devices: one copy of those that tasks share."""
-    known: list[tuple[Any, Any]] = []
-    found = []
-    for data in (task.data for task in tasks):
-        copy = next((copy for own, copy in known if own is data), None)
-        copy = replicate(mesh, data) if copy is None else copy
-        known.append((data, copy))
-        found.append(copy)
-    return found
 
 
 @partial(jax.jit, static_argnames="task")

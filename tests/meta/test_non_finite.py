@@ -24,6 +24,9 @@ class Cliff:
     def __init__(self):
         self.data = None
 
+    def data_at(self, position):
+        return self.data
+
     def init(self, key):
         return {"w": jnp.float32(0)}
 
@@ -58,7 +61,7 @@ ESTIMATOR = Estimator(
 
 
 def first_truncation(fall, both=False):
-    ESTIMATOR._data = jnp.float32(fall), jnp.bool(both)
+    ESTIMATOR.task.data = jnp.float32(fall), jnp.bool(both)
     return history(ESTIMATOR, 1, {"drift": jnp.float32(0)})[0]
 
 

@@ -7,18 +7,16 @@ t10k-labels-idx1-ubyte.gz. Every run writes the same bytes.
 """
 
 import argparse
-import gzip
 import io
-import struct
 import sys
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mulo.data.embedded import KEYS, PATH, SHA256, digest
+from mulo.data.formats import read_idx
 from mulo.errors import DataError
 
 SOURCES = {
@@ -28,7 +26,6 @@ SOURCES = {
     "test_labels": ("t10k-labels-idx1-ubyte.gz", (10000,)),
 }
 """File and shape from which each array is made."""
-_UINT8 = 0x08
 
 
 def main() -> int:
@@ -50,28 +47,6 @@ def build(folder: Path) -> dict[str, np.ndarray]:
     """Images uint8 [N, 8, 8] and labels uint8 [N] of both splits. Raises DataError as `read_idx` does."""
     raw = {key: read_idx(folder / SOURCES[key][0], SOURCES[key][1]) for key in KEYS}
     return {key: area_average(array) if array.ndim == 3 else array for key, array in raw.items()}
-
-
-def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads a gzipped IDX file of uint8; raises DataError if it is none, cut short or of another shape."""
-    try:
-        content = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as a gzip file: {error}.") from error
-    magic = bytes([0, 0, _UINT8, len(shape)])
-    if content[:4] != magic:
-        raise DataError(f"{path} starts with '{content[:4].hex()}'; here allowed is '{magic.hex()}'.")
-    header = magic + struct.pack(f">{len(shape)}I", *shape)
-    if content[: len(header)] != header:
-        raise DataError(f"{path} has shape {_shape(content, len(shape))}; allowed is {shape}.")
-    values = np.frombuffer(content, np.uint8, offset=len(header))
-    if values.size != np.prod(shape):
-        raise DataError(f"{path} holds {values.size} values; its own shape {shape} needs {np.prod(shape)}.")
-    return values.reshape(shape)
-
-
-def _shape(content: bytes, ndim: int) -> tuple[int, ...]:
-    return tuple(np.frombuffer(content[4 : 4 + 4 * ndim].ljust(4 * ndim, b"\0"), ">u4").tolist())
 
 
 def area_average(images: np.ndarray) -> np.ndarray:
