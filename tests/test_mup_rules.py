@@ -1,7 +1,7 @@
-"""µP of the transformer against the published rules of Yang et al. 2022 (arXiv 2203.03466), table 8 with µAdam's column.
+"""µP of the networks against the published rules of Yang et al. 2022 (arXiv 2203.03466), table 8, the column of Adam.
 
-The numbers below are the table's, for a network four times as wide as another: width_mult = 4. microsoft/mup implements
-them as MuReadout (output × 1/width_mult), MuAdam (rate of matrices with two growing dimensions / width_mult) and, in its
+The numbers below are the table's, for a network four times as wide as another: width_mult = 4. microsoft/mup has them
+as MuReadout (output × 1/width_mult), MuAdam (rate of matrices with two growing dimensions / width_mult) and, in its
 README, attention logits × 1/d instead of 1/√d.
 """
 
