@@ -18,7 +18,7 @@ def notes_on(rows: Sequence[Row], own: Mapping[str, Parameter], scheme: Parametr
         yield "No parameter is an output: if it is the embedding's matrix too, multiply the logits by 1/fan_in."
     if scheme.name != "sp" and scheme.output_init == "zeros" and len(outputs) > 1:
         yield (
-            f"{', '.join(outputs)} all start at 0. Side by side that is fine, but one after the other none would learn: "
+            f"{', '.join(outputs)} all start at 0. Side by side that is fine, but one after the other none learns: "
             "then give parametrization=Parametrization('mup', output_init='normal') of mulo.parametrization."
         )
     if scheme.name == "completep":
