@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import StringIO
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from rich.console import Console, Group
 from rich.table import Table
@@ -117,7 +118,7 @@ class Parametrized:
 
     def __rich__(self) -> Group:
         """The table and the notes."""
-        table = Table(title=f"{self.scheme.name}: {len(self.rows)} parameters")
+        table = Table(title=f"{self.scheme.name}: {len(self.rows)} parameters", title_justify="left")
         for column in _COLUMNS:
             table.add_column(column, justify="left" if column in _COLUMNS[:2] else "right", overflow="fold")
         for row in self.rows:
@@ -134,8 +135,14 @@ class Parametrized:
 def _draw(row: Row, leaf: Any, key: Array) -> Any:
     if row.rule is None:
         return leaf
-    noise = jax.random.normal(branch(key, row.path), row.shape)
-    return (row.rule.init_mean + row.rule.init_std * noise).astype(leaf.dtype)
+    if row.rule.init_std == 0:
+        return jnp.full(row.shape, row.rule.init_mean, leaf.dtype)
+    return _normal(branch(key, row.path), row.rule.init_std, row.shape, leaf.dtype)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _normal(key: Array, std: float, shape: tuple[int, ...], dtype: Any) -> Array:
+    return (std * jax.random.normal(key, shape)).astype(dtype)
 
 
 def _cells(row: Row) -> Sequence[str]:

@@ -22,7 +22,7 @@ from mulo.parametrization import Parametrization
 
 OPTIMIZERS = {
     "small_fc": SmallFCConfig(hidden_size=3),
-    "velo": VeLOConfig(hidden_size=3, lstm_hidden_size=3, param_inits=2),
+    "velo": VeLOConfig(hidden_size=3, lstm_hidden_size=3, param_inits=2, interp_mult=100.0, step_mult=1.0),
     "celo2": Celo2Config(),
     "mu_adam": AdamConfig(name="mu_adam", parametrization="mup"),
 }
@@ -123,14 +123,6 @@ def test_stock_attention_with_growing_heads_is_warned_of():
         mulo.parametrize(*models(2), parametrization="sp")
 
 
-def test_the_attention_of_the_docstring_divides_by_the_size_of_heads():
-    query, key = (jax.random.normal(jax.random.key(i), (1, 3, 1, 16)) for i in range(2))
-    value = jnp.eye(3, 16)[None, :, None, :]
-    logits = np.einsum("qd,kd->qk", query[0, :, 0], key[0, :, 0]) / 16
-    weights = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(attention_fn(query, key, value)[0, :, 0, :3], weights, rtol=1e-5)
-
-
 class Net(nnx.Module):
     def __init__(self, width, rngs, dtype=jnp.float32):
         self.blocks = nnx.List([nnx.Linear(5, width, param_dtype=dtype, rngs=rngs)])
@@ -175,27 +167,58 @@ def test_an_attribute_called_value_keeps_its_name():
     assert trees.names({"a": Attention(jnp.zeros(1), jnp.zeros(1))}) == ["a/key", "a/value"]
 
 
+def trained_by_nnx(transform, losses):
+    """The parameters of `Net` after updates through `nnx.Optimizer`, each by the cosine of the first ones."""
+
+    def train():
+        model, _ = parametrized(8)
+        optimizer = nnx.Optimizer(model, transform, wrt=nnx.Param)
+        gradients = jax.tree.map(jnp.cos, nnx.state(model, nnx.Param))
+        for loss in losses:
+            optimizer.update(model, gradients, value=jnp.float32(loss))
+        return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+    return train
+
+
+def trained_on_dictionaries(transform, losses):
+    """The same by optax alone."""
+
+    def train():
+        params = nnx.to_pure_dict(nnx.state(parametrized(8)[0], nnx.Param))
+        gradients, state = jax.tree.map(jnp.cos, params), transform.init(params)
+        for loss in losses:
+            updates, state = transform.update(gradients, state, params, value=jnp.float32(loss))
+            params = optax.apply_updates(params, updates)
+        return params
+
+    return train
+
+
+def transform_of(config):
+    optimizer = make_optimizer(config)
+    return Loaded(optimizer, optimizer.init(jax.random.key(1)), None).transform(10, parametrized(8)[1].multipliers)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_learned_optimizers_train_through_nnx_optimizer_as_on_pure_dictionaries(name, jit):
-    model, table = parametrized(8)
-    optimizer = make_optimizer(OPTIMIZERS[name])
-    transform = Loaded(optimizer, optimizer.init(jax.random.key(1)), None).transform(10, table.multipliers)
-    wrapped = nnx.Optimizer(model, transform, wrt=nnx.Param)
-    gradients = jax.tree.map(jnp.cos, nnx.state(model, nnx.Param))
-    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-    state = transform.init(params)
-    update = jit(lambda params, state, loss: transform.update(nnx.to_pure_dict(gradients), state, params, value=loss))
-    step = nnx.jit(lambda model, wrapped, loss: wrapped.update(model, gradients, value=loss))
-    for loss in (2.0, 1.5):
-        step(model, wrapped, jnp.float32(loss))
-        updates, state = update(params, state, jnp.float32(loss))
-        params = optax.apply_updates(params, updates)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-        nnx.to_pure_dict(nnx.state(model, nnx.Param)),
-        params,
+def test_learned_optimizers_run_in_nnx_optimizer(name):
+    transform = transform_of(OPTIMIZERS[name])
+    trained, expected = map(jax.eval_shape, (trained_by_nnx(transform, (2, 1)), trained_on_dictionaries(transform, ())))
+    assert jax.tree.map(jnp.shape, trained) == jax.tree.map(jnp.shape, expected)
+
+
+def test_nnx_optimizer_gives_what_optax_alone_gives(jit):
+    transform, losses = transform_of(OPTIMIZERS["velo"]), (2, 1)
+    found, expected, start = (
+        jit(train)()
+        for train in (
+            trained_by_nnx(transform, losses),
+            trained_on_dictionaries(transform, losses),
+            trained_on_dictionaries(transform, ()),
+        )
     )
-    assert not np.array_equal(params["hidden"]["kernel"], gradients["hidden"]["kernel"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found, expected)
+    assert all(np.any(a != b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(start), strict=True))
 
 
 def flat(model):
