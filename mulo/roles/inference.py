@@ -60,6 +60,11 @@ class Case:
         return self.path.rsplit("/", 1)[-1]
 
     @property
+    def axes(self) -> str | None:
+        """What a module says of its dimensions, in either of the two models."""
+        return self.own.axes or self.other.axes
+
+    @property
     def grows(self) -> tuple[bool, ...]:
         """Which dimensions differ."""
         return tuple(a != b for a, b in zip(self.own.shape, self.other.shape, strict=True))
@@ -121,7 +126,7 @@ def _vector(case: Case) -> Role:
 
 def _axes(case: Case) -> str:
     """One letter per dimension, as in `parameters`."""
-    known = case.own.axes or _by_convention(case.grows)
+    known = case.axes or _by_convention(case.grows)
     if case.path not in case.given.fan_in:
         if known is None:
             raise case.error("the shapes do not say which dimensions are summed over. " + _advice(case))
@@ -149,7 +154,7 @@ def _readings(grows: tuple[bool, ...]) -> list[str]:
 
 
 def _advice(case: Case) -> str:
-    readings = [case.own.axes] if case.own.axes else _readings(case.grows)
+    readings = [case.axes] if case.axes else _readings(case.grows)
     known = {_size(case, axes, "i"): _role(case, axes) for axes in readings}
     choices = ", ".join(f"{size} ({role})" for size, role in known.items())
     return (
@@ -176,7 +181,7 @@ def _window(case: Case, axes: str) -> int:
 
 def _sizes_of_given(case: Case) -> tuple[int, int]:
     """Fan-in and window of a matrix whose role the user gives."""
-    axes = case.own.axes or _by_convention(case.grows)
+    axes = case.axes or _by_convention(case.grows)
     fan_in = case.given.fan_in.get(case.path)
     if fan_in is None and axes is None:
         raise case.error(f"its role needs its fan-in. Give fan_in={{'{case.path}': n}}.")

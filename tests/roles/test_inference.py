@@ -28,13 +28,11 @@ def found(own, other, **given):
 
 
 @pytest.mark.parametrize("widths", [(8, 24), (24, 8)])
-@pytest.mark.parametrize("abstract", [False, True])
-def test_mulos_own_mlp_has_the_roles_that_it_names(widths, abstract):
+def test_mulos_own_mlp_has_the_roles_that_it_names(widths):
     def build(width):
         return MLP(MLPConfig(depth=3), width, (5, 5), 10, Parametrization("mup"), nnx.Rngs(0))
 
-    build_all = [functools.partial(build, width) for width in widths]
-    models = [nnx.eval_shape(one) if abstract else one() for one in build_all]
+    models = [nnx.eval_shape(functools.partial(build, width)) for width in widths]
     rows = {row.path: row for row in mulo.parametrize(*models).rows}
     named = {"/".join(path): variable for path, variable in nnx.to_flat_state(nnx.state(models[0], nnx.Param))}
     assert rows.keys() == named.keys()
@@ -176,6 +174,21 @@ def test_a_fan_in_or_window_where_there_is_none_is_refused(given):
 def test_a_fan_in_that_contradicts_the_convention_is_refused():
     with pytest.raises(RoleError, match="fan_in=784 does not settle its role"):
         found((8, 784), (16, 784), fan_in={"p": 784})
+
+
+def test_the_parametrization_is_that_of_the_table():
+    pair = [{"hidden": of((n, n)), "embedding": of((5, n)), "output": of((n, 3))} for n in (8, 16)]
+
+    def rules(*args, **options):
+        return {row.path: row.rule for row in mulo.parametrize(*pair, *args, **options).rows}
+
+    assert {path: rule.update for path, rule in rules().items()} == {"hidden": 1 / 8, "embedding": 1, "output": 1 / 8}
+    assert {rule.update for rule in rules(parametrization="sp").values()} == {1}
+    assert rules(parametrization="sp")["output"].init_std == 8**-0.5
+    completep = rules(parametrization="completep", blocks=4)["hidden"].update
+    assert (completep, completep.weight_decay, completep.epsilon) == (1 / 8, 8, 1 / 32)
+    chosen = rules(parametrization=Parametrization("mup", output_init="normal", embedding_std=0.02))
+    assert (chosen["output"].init_std, chosen["embedding"].init_std) == (1 / 8, 0.02)
 
 
 class Linen(nn.Module):

@@ -143,18 +143,25 @@ def initial(width):
     return nnx.split(nnx.jit(lambda: Net(width, nnx.Rngs(0)))())
 
 
+def abstract(width):
+    return nnx.eval_shape(lambda: Net(width, nnx.Rngs(0)))
+
+
 def parametrized(width=WIDE, **given):
     model = nnx.merge(*jax.tree.map(jnp.copy, initial(width)))
-    return model, mulo.parametrize(model, nnx.eval_shape(lambda: Net(2 * width, nnx.Rngs(0))), roles=GAIN, **given)
+    return model, mulo.parametrize(model, abstract(2 * width), roles=GAIN, **given)
 
 
-def test_state_pure_dictionary_and_optimizer_have_the_tables_names():
-    model, table = parametrized(8)
-    state = nnx.state(model, nnx.Param)
-    names = [row.path for row in table.rows]
+def table(width):
+    return mulo.parametrize(abstract(width), abstract(2 * width), roles=GAIN)
+
+
+def test_state_pure_dictionary_and_what_nnx_optimizer_hands_on_have_the_tables_names():
+    state = nnx.state(abstract(8), nnx.Param)
+    names = [row.path for row in table(8).rows]
     assert trees.names(state) == trees.names(nnx.to_pure_dict(state)) == trees.names(nnx.as_pure(state)) == names
     assert {"blocks/0/kernel", "gain", "norm/scale"} <= set(names)
-    assert table == mulo.parametrize(nnx.state(model), nnx.state(nnx.merge(*initial(16))), roles=GAIN)
+    assert table(8) == mulo.parametrize(nnx.state(abstract(8)), nnx.state(abstract(16)), roles=GAIN)
 
 
 def test_an_attribute_called_value_keeps_its_name():
@@ -171,7 +178,7 @@ def trained_by_nnx(transform, losses):
     """The parameters of `Net` after updates through `nnx.Optimizer`, each by the cosine of the first ones."""
 
     def train():
-        model, _ = parametrized(8)
+        model = Net(8, nnx.Rngs(0))
         optimizer = nnx.Optimizer(model, transform, wrt=nnx.Param)
         gradients = jax.tree.map(jnp.cos, nnx.state(model, nnx.Param))
         for loss in losses:
@@ -185,7 +192,7 @@ def trained_on_dictionaries(transform, losses):
     """The same by optax alone."""
 
     def train():
-        params = nnx.to_pure_dict(nnx.state(parametrized(8)[0], nnx.Param))
+        params = nnx.to_pure_dict(nnx.state(Net(8, nnx.Rngs(0)), nnx.Param))
         gradients, state = jax.tree.map(jnp.cos, params), transform.init(params)
         for loss in losses:
             updates, state = transform.update(gradients, state, params, value=jnp.float32(loss))
@@ -197,7 +204,7 @@ def trained_on_dictionaries(transform, losses):
 
 def transform_of(config):
     optimizer = make_optimizer(config)
-    return Loaded(optimizer, optimizer.init(jax.random.key(1)), None).transform(10, parametrized(8)[1].multipliers)
+    return Loaded(optimizer, optimizer.init(jax.random.key(1)), None).transform(10, table(8).multipliers)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -236,10 +243,10 @@ SCHEMES = {"mup": "mup", "sp": "sp", "normal": Parametrization("mup", output_ini
 
 @pytest.mark.parametrize("name", STD)
 def test_initialize_draws_by_the_table_and_leaves_what_is_fixed(name):
-    model, table = parametrized(parametrization=SCHEMES[name])
+    model, found = parametrized(parametrization=SCHEMES[name])
     model.hidden.bias[...] = jnp.ones(WIDE)
     model.norm.mean[...] = jnp.full(WIDE, 7.0)
-    assert table.initialize(model, jax.random.key(3)) is model
+    assert found.initialize(model, jax.random.key(3)) is model
     measured = flat(model)
     for path, std in STD[name].items():
         assert np.std(measured[path]) == pytest.approx(std, rel=0.08)
@@ -250,14 +257,13 @@ def test_initialize_draws_by_the_table_and_leaves_what_is_fixed(name):
 
 
 def test_initialize_of_states_and_pytrees_returns_new_ones_with_the_same_draws():
-    model, table = parametrized(8)
+    model, found = parametrized()
     state, before = nnx.state(model), flat(model)
     params, key = nnx.to_pure_dict(nnx.state(model, nnx.Param)), jax.random.key(3)
-    fresh, whole = table.initialize(params, key), table.initialize(state, key)
-    assert flat(model) is not before
+    fresh, whole = found.initialize(params, key), found.initialize(state, key)
     assert trees.digest(flat(model)) == trees.digest(before)
     np.testing.assert_array_equal(whole["norm"]["mean"][...], 0)
-    table.initialize(model, key)
+    found.initialize(model, key)
     for path, (from_dict, from_state) in {
         "hidden/kernel": (fresh["hidden"]["kernel"], whole["hidden"]["kernel"][...]),
         "blocks/0/kernel": (fresh["blocks"][0]["kernel"], whole["blocks"][0]["kernel"][...]),
@@ -281,21 +287,19 @@ def test_initialize_keeps_linens_other_collections_and_dtypes():
 
 
 def test_initialize_refuses_another_model():
-    _, table = parametrized(8)
     with pytest.raises(RoleError, match="blocks/0/bias is 16 here and 8 in the table"):
-        table.initialize(nnx.merge(*initial(16)), jax.random.key(0))
+        table(8).initialize(abstract(16), jax.random.key(0))
     with pytest.raises(RoleError, match="blocks/0/bias is missing here and 8 in the table"):
-        table.initialize({"gain": jnp.zeros(8)}, jax.random.key(0))
+        table(8).initialize({"gain": jnp.zeros(8)}, jax.random.key(0))
 
 
 def test_the_table_in_print():
-    _, table = parametrized(8)
-    lines = {line.split("│")[1].strip(): line for line in str(table).splitlines() if "│" in line}
+    lines = {line.split("│")[1].strip(): line for line in str(table(8)).splitlines() if "│" in line}
     cells = {path: [cell.strip() for cell in line.split("│")[2:-1]] for path, line in lines.items()}
     assert cells["hidden/kernel"] == ["hidden", "8 × 8", "16 × 16", "8", "std 0.354", "1/8"]
     assert cells["output/kernel"] == ["output", "8 × 3", "16 × 3", "8", "0", "1/8"]
     assert cells["gain"] == ["fixed", "8", "16", "", "as it is", "1"]
-    assert len(cells) == len(table.rows)
+    assert len(cells) == len(table(8).rows)
 
 
 def shapes(**sizes):
@@ -314,6 +318,6 @@ def shapes(**sizes):
     ],
 )
 def test_what_the_table_cannot_show_is_said(own, other, options, note):
-    table = mulo.parametrize(own, other, **options)
-    assert len(table.notes) == (note is not None)
-    assert note is None or note in " ".join(str(table).split())
+    found = mulo.parametrize(own, other, **options)
+    assert len(found.notes) == (note is not None)
+    assert note is None or note in " ".join(str(found).split())

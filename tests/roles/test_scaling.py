@@ -93,7 +93,7 @@ def test_without_the_multipliers_it_does_not(jit):
 
 
 def mulos_mlp(width, scheme):
-    return nnx.split(MLP(MLPConfig(depth=2), width, (INPUTS,), CLASSES, scheme, nnx.Rngs(0)))
+    return nnx.split(nnx.jit(lambda: MLP(MLPConfig(depth=2), width, (INPUTS,), CLASSES, scheme, nnx.Rngs(0)))())
 
 
 def plain_mlp(params, x):
@@ -120,8 +120,6 @@ def test_a_folded_output_is_the_same_function_as_a_forward_multiplier(jit):
     expected, start = trained(mulos, state, forward), plain_mlp(params, batch()[0])
     np.testing.assert_allclose(trained(plain_mlp, params, folded), expected, rtol=1e-3, atol=1e-4)
     assert np.max(np.abs(expected - start)) > 0.1
-    unscaled = trained(plain_mlp, params, folded | {"output/kernel": 1.0})
-    assert np.max(np.abs(unscaled - expected)) > 0.1
 
 
 MUP = {
