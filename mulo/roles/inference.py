@@ -16,7 +16,7 @@ FIXED = "fixed"
 """Role of a parameter that does not grow: multiplier 1, and initialization leaves it as it is."""
 ROLES = (*(role.value for role in Role), FIXED)
 _MATRICES = (Role.INPUT, Role.HIDDEN, Role.OUTPUT)
-_VECTORS = {"bias": Role.BIAS, "scale": Role.NORM}
+_VECTORS = {"bias": Role.BIAS, "scale": Role.NORM, "gain": Role.NORM}
 _CONSTANTS = {0.0: Role.BIAS, 1.0: Role.NORM}
 
 
@@ -118,7 +118,7 @@ def _vector(case: Case) -> Role:
     role = roles.pop() if len(roles) == 1 else None
     if role is None:
         raise case.error(
-            "a vector that grows and is neither named `bias` or `scale` nor constant at 0 or 1: bias or norm gain? "
+            "a vector that grows, neither named `bias`, `scale` or `gain` nor constant at 0 or 1: bias or norm gain? "
             f"Give roles={{'{case.path}': 'bias'}} or 'norm' or 'fixed', or models with their initial values."
         )
     return role

@@ -1,6 +1,5 @@
 """Roles, fan-ins and windows, told from shapes: against models that name them and shapes whose roles are known."""
 
-import functools
 import re
 
 import flax.linen as nn
@@ -11,10 +10,12 @@ import pytest
 from flax import nnx
 
 import mulo
-from mulo.config import MLPConfig
+from mulo.config import EmbeddedDataConfig
+from mulo.config.tasks import MLPConfig, ResNetConfig, ViTConfig
+from mulo.data import load
 from mulo.errors import ConfigError, RoleError
-from mulo.models.mlp import MLP
 from mulo.parametrization import Parametrization
+from mulo.tasks import make_tasks
 
 
 def of(shape):
@@ -27,18 +28,26 @@ def found(own, other, **given):
     return next(row[1:2] + row[4:6] for row in mulo.parametrize(*pair, **given).rows if row.path == "p")
 
 
-@pytest.mark.parametrize("widths", [(8, 24), (24, 8)])
-def test_mulos_own_mlp_has_the_roles_that_it_names(widths):
-    def build(width):
-        return MLP(MLPConfig(depth=3), width, (5, 5), 10, Parametrization("mup"), nnx.Rngs(0))
+FAMILIES = {
+    "mlp": MLPConfig(depth=3),
+    "vit": ViTConfig(depth=1),
+    "resnet": ResNetConfig(depth=1),
+}
 
-    models = [nnx.eval_shape(functools.partial(build, width)) for width in widths]
-    rows = {row.path: row for row in mulo.parametrize(*models).rows}
-    named = {"/".join(path): variable for path, variable in nnx.to_flat_state(nnx.state(models[0], nnx.Param))}
+
+@pytest.mark.parametrize("widths", [(8, 24), (24, 8)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mulos_own_networks_have_the_roles_that_they_name(family, widths):
+    tasks = make_tasks(FAMILIES[family], "mup", load(EmbeddedDataConfig()), widths)
+    models = [nnx.eval_shape(lambda task=task: task.build(nnx.Rngs(0))) for task in tasks]
+    named = tasks[0].parameters
+    tables = {path: "embedding" for path in named if path.endswith("table")}
+    rows = {row.path: row for row in mulo.parametrize(*models, roles=tables).rows}
     assert rows.keys() == named.keys()
-    for path, variable in named.items():
-        assert rows[path].role == variable.role
-        assert rows[path].fan_in == (variable.fan_in if path.endswith("kernel") else None)
+    for path, parameter in named.items():
+        assert (rows[path].role, rows[path].window) == (parameter.role, parameter.window)
+        if parameter.role in ("input", "hidden", "output"):
+            assert rows[path].fan_in == parameter.fan_in
 
 
 @pytest.mark.parametrize(
@@ -184,7 +193,7 @@ def test_the_parametrization_is_that_of_the_table():
 
     assert {path: rule.update for path, rule in rules().items()} == {"hidden": 1 / 8, "embedding": 1, "output": 1 / 8}
     assert {rule.update for rule in rules(parametrization="sp").values()} == {1}
-    assert rules(parametrization="sp")["output"].init_std == 8**-0.5
+    assert rules(parametrization="sp")["output"].init_std == pytest.approx(8**-0.5)
     completep = rules(parametrization="completep", blocks=4)["hidden"].update
     assert (completep, completep.weight_decay, completep.epsilon) == (1 / 8, 8, 1 / 32)
     chosen = rules(parametrization=Parametrization("mup", output_init="normal", embedding_std=0.02))

@@ -128,14 +128,14 @@ class Net(nnx.Module):
         self.blocks = nnx.List([nnx.Linear(5, width, param_dtype=dtype, rngs=rngs)])
         self.norm = nnx.BatchNorm(width, rngs=rngs)
         self.hidden = nnx.Linear(width, width, rngs=rngs)
-        self.gain = nnx.Param(jnp.full(width, 0.5))
+        self.tilt = nnx.Param(jnp.full(width, 0.5))
         self.output = nnx.Linear(width, 3, rngs=rngs)
 
     def __call__(self, inputs):
-        return self.output(self.gain * nnx.relu(self.hidden(self.norm(self.blocks[0](inputs)))))
+        return self.output(self.tilt * nnx.relu(self.hidden(self.norm(self.blocks[0](inputs)))))
 
 
-WIDE, GAIN = 300, {"gain": "fixed"}
+WIDE, GIVEN = 300, {"tilt": "fixed"}
 
 
 @functools.cache
@@ -149,19 +149,19 @@ def abstract(width):
 
 def parametrized(width=WIDE, **given):
     model = nnx.merge(*jax.tree.map(jnp.copy, initial(width)))
-    return model, mulo.parametrize(model, abstract(2 * width), roles=GAIN, **given)
+    return model, mulo.parametrize(model, abstract(2 * width), roles=GIVEN, **given)
 
 
 def table(width):
-    return mulo.parametrize(abstract(width), abstract(2 * width), roles=GAIN)
+    return mulo.parametrize(abstract(width), abstract(2 * width), roles=GIVEN)
 
 
 def test_state_pure_dictionary_and_what_nnx_optimizer_hands_on_have_the_tables_names():
     state = nnx.state(abstract(8), nnx.Param)
     names = [row.path for row in table(8).rows]
     assert trees.names(state) == trees.names(nnx.to_pure_dict(state)) == trees.names(nnx.as_pure(state)) == names
-    assert {"blocks/0/kernel", "gain", "norm/scale"} <= set(names)
-    assert table(8) == mulo.parametrize(nnx.state(abstract(8)), nnx.state(abstract(16)), roles=GAIN)
+    assert {"blocks/0/kernel", "tilt", "norm/scale"} <= set(names)
+    assert table(8) == mulo.parametrize(nnx.state(abstract(8)), nnx.state(abstract(16)), roles=GIVEN)
 
 
 def test_an_attribute_called_value_keeps_its_name():
@@ -250,7 +250,7 @@ def test_initialize_draws_by_the_table_and_leaves_what_is_fixed(name):
     measured = flat(model)
     for path, std in STD[name].items():
         assert np.std(measured[path]) == pytest.approx(std, rel=0.08)
-    assert np.all(measured["gain"] == 0.5)
+    assert np.all(measured["tilt"] == 0.5)
     assert np.all(measured["hidden/bias"] == 0)
     assert np.all(measured["norm/scale"] == 1)
     assert np.all(model.norm.mean[...] == 7)
@@ -290,7 +290,7 @@ def test_initialize_refuses_another_model():
     with pytest.raises(RoleError, match="blocks/0/bias is 16 here and 8 in the table"):
         table(8).initialize(abstract(16), jax.random.key(0))
     with pytest.raises(RoleError, match="blocks/0/bias is missing here and 8 in the table"):
-        table(8).initialize({"gain": jnp.zeros(8)}, jax.random.key(0))
+        table(8).initialize({"tilt": jnp.zeros(8)}, jax.random.key(0))
 
 
 def test_the_table_in_print():
@@ -298,7 +298,7 @@ def test_the_table_in_print():
     cells = {path: [cell.strip() for cell in line.split("│")[2:-1]] for path, line in lines.items()}
     assert cells["hidden/kernel"] == ["hidden", "8 × 8", "16 × 16", "8", "std 0.354", "1/8"]
     assert cells["output/kernel"] == ["output", "8 × 3", "16 × 3", "8", "0", "1/8"]
-    assert cells["gain"] == ["fixed", "8", "16", "", "as it is", "1"]
+    assert cells["tilt"] == ["fixed", "8", "16", "", "as it is", "1"]
     assert len(cells) == len(table(8).rows)
 
 

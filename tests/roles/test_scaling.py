@@ -9,6 +9,7 @@ from flax import nnx
 
 import mulo
 from mulo.config import MLPConfig
+from mulo.models.layers import Maker, run
 from mulo.models.mlp import MLP
 from mulo.optimizers.scaling import under_multipliers
 from mulo.parametrization import Parametrization
@@ -93,7 +94,10 @@ def test_without_the_multipliers_it_does_not(jit):
 
 
 def mulos_mlp(width, scheme):
-    return nnx.split(nnx.jit(lambda: MLP(MLPConfig(depth=2), width, (INPUTS,), CLASSES, scheme, nnx.Rngs(0)))())
+    def build():
+        return MLP(MLPConfig(depth=2), width, (INPUTS,), CLASSES, Maker(scheme, nnx.Rngs(0)))
+
+    return nnx.split(nnx.jit(build)())
 
 
 def plain_mlp(params, x):
@@ -112,7 +116,7 @@ def test_a_folded_output_is_the_same_function_as_a_forward_multiplier(jit):
     params["output"]["kernel"] /= 32
 
     def mulos(params, x):
-        return nnx.merge(graph, params)(x)
+        return run(nnx.merge(graph, params), x)
 
     def trained(model, params, multipliers):
         return jit(lambda p: model(train(model, p, multipliers, 0.01), batch()[0]))(params)
