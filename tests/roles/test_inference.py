@@ -123,7 +123,7 @@ def test_unnamed_vectors_are_known_by_their_initial_values(role, shape):
 
 @pytest.mark.parametrize("value", [np.full(8, 0.5), np.arange(8.0), of((8,))])
 def test_unnamed_vectors_of_other_values_are_open(value):
-    with pytest.raises(RoleError, match=r"p, \[8\] and \[16\]: a vector that grows .* roles=\{'p': 'bias'\}"):
+    with pytest.raises(RoleError, match=r"p, \[8\] and \[16\]: a vector that grows, .* roles=\{'p': 'bias'\}"):
         mulo.parametrize({"p": value}, {"p": of((16,))})
     assert mulo.parametrize({"p": value}, {"p": of((16,))}, roles={"p": "norm"}).rows[0].role == "norm"
 
