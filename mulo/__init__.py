@@ -11,6 +11,7 @@ from mulo.version import __version__
 
 _HOMES = {
     "load": "mulo.checkpoint",
+    "parametrize": "mulo.roles",
     "read_haiku": "mulo.exchange.haiku",
 }
 

@@ -20,7 +20,9 @@ from mulo.evaluation.results import replacing
 from mulo.version import __version__
 
 if TYPE_CHECKING:
-    from mulo.types import LearnedOptimizer, Theta
+    import optax
+
+    from mulo.types import LearnedOptimizer, Multipliers, Theta
 
 FORMAT = 1
 _KEEP_LAST = 2
@@ -44,11 +46,20 @@ class Meta:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A learned optimizer ready for use: `loaded.optimizer.transform(loaded.theta, num_steps, multipliers)`."""
+    """A learned optimizer ready for use."""
 
     optimizer: "LearnedOptimizer"
     theta: "Theta"
     meta: Meta
+
+    def transform(self, num_steps: int, multipliers: "Multipliers") -> "optax.GradientTransformationExtraArgs":
+        """The optimizer with the stored θ, used like `optax.adam` with the loss as `value=`.
+
+        Args:
+            num_steps: length of the training, which VeLO and schedules go by.
+            multipliers: update multiplier of every parameter by its path, such as `mulo.parametrize` finds.
+        """
+        return self.optimizer.transform(self.theta, num_steps, multipliers)
 
 
 def find(path: str | Path) -> Path:

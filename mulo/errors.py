@@ -26,6 +26,10 @@ class MultiplierError(MuloError):
     """The update multipliers do not fit the parameters they are to scale."""
 
 
+class RoleError(MuloError):
+    """What a parameter is in its network cannot be told from the shapes, or was told wrongly."""
+
+
 class KernelError(MuloError):
     """The native kernel was asked for and cannot be built."""
 

@@ -15,8 +15,9 @@ Yang et al. 2022 (arXiv 2203.03466), tables 3 and 8, for what the paper leaves o
 Convolutions of k×k have n = input channels, an init std of 1/(k√n), and otherwise the row of their role.
 Attention logits are q·k/d_head under µP and q·k/√d_head under SP.
 
-`folded` moves the output's forward multiplier into its init (1/n for 1) and update (1/n), for models whose forward pass
-is not ours; to optimizers that do not see a gradient's scale, the two are the same (Yang et al., lemma J.1).
+`folded` moves the output's forward multiplier into its init (1/n for 1), update (1/n), weight decay and ε (n), for models
+whose forward pass is not ours: Adam then computes the same functions (Yang et al., lemma J.1), and so do learned
+optimizers, whose features are normalised.
 
 CompleteP (Dey et al. 2025, arXiv 2505.01618, table 1, α = 1) is µP and, for L residual blocks: each residual
 branch × 1/L, Adam's ε of hidden matrices × 1/(n·L), their weight decay × n (it then acts as on other parameters).
@@ -119,7 +120,8 @@ class Parametrization:
                 return Rule(0.0, 1 / math.sqrt(fan_in), 1.0, self._hidden(fan_in))
             case Role.OUTPUT:
                 std, forward = float(self.output_init == "normal"), 1 / fan_in
-                folded = Rule(0.0, std * forward, 1.0, Multiplier(forward))
+                # Its gradient is n times as large, and what scales its update scales its weight decay.
+                folded = Rule(0.0, std * forward, 1.0, Multiplier(forward, weight_decay=fan_in, epsilon=fan_in))
                 return folded if self.folded else Rule(0.0, std, forward, Multiplier(1))
             case Role.BIAS:
                 return Rule(0.0, float(self.bias_init == "normal"), 1.0, Multiplier(1))

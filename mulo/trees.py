@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
+from flax.core.meta import AxisMetadata
 
 from mulo import distributed
 from mulo.types import Array
@@ -19,8 +21,20 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 
 def names(tree: Any) -> list[str]:
-    """Path names of all leaves, in pytree order."""
-    return [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    """Path names of all leaves, in pytree order.
+
+    Flax's boxes (`nnx.Variable`, `nn.Partitioned`) are no part of a name: the state of a module, its pure dictionary
+    and what `nnx.Optimizer` hands on have the same names.
+    """
+    found: list[str] = []
+    for path, node in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)[0]:
+        within = [inner for inner, _ in jax.tree_util.tree_flatten_with_path(node)[0]]
+        found += [path_name(path + inner[_is_box(node) :]) for inner in within]
+    return found
+
+
+def _is_box(node: Any) -> bool:
+    return isinstance(node, nnx.Variable | AxisMetadata)
 
 
 def where(mask: Array, yes: Any, no: Any) -> Any:

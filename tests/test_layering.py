@@ -16,6 +16,7 @@ LAYERS = [
     ["kernel_library", "randomness", "sharding"],
     ["config"],
     ["parametrization"],
+    ["roles"],
     ["data"],
     ["models"],
     ["tasks"],

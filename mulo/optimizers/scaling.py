@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 
 from mulo import trees
 from mulo.errors import MultiplierError
@@ -71,6 +72,29 @@ def scaled_epsilon(multipliers: Multipliers) -> optax.GradientTransformation:
     return optax.stateless(divide)
 
 
+def transformation(init_fn: Callable[..., Any], update_fn: Callable[..., Any]) -> optax.GradientTransformationExtraArgs:
+    """The pair of functions as optax's; they see an `nnx.State` as nested dictionaries of arrays.
+
+    `nnx.Optimizer` hands on boxed parameters at `init` and bare ones at `update`, and keeps an optimizer's state array
+    by array: NamedTuples of moments inside its boxes would come back as dictionaries.
+    """
+
+    def init(params: Params) -> optax.OptState:
+        return init_fn(_plain(params))
+
+    def update(
+        updates: Any, state: optax.OptState, params: Params | None = None, **extra: Any
+    ) -> tuple[Any, optax.OptState]:
+        moved, state = update_fn(_plain(updates), state, _plain(params), **extra)
+        return jax.tree.unflatten(jax.tree.structure(updates), jax.tree.leaves(moved)), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _plain(tree: Any) -> Any:
+    return nnx.to_pure_dict(tree) if isinstance(tree, nnx.State) else tree
+
+
 def required(value: T | None, name: str, optimizer: str) -> T:
     """The value; raises TypeError naming the argument of `update` that was left out."""
     if value is None:
@@ -108,7 +132,7 @@ def under_multipliers(
         scaled = jax.tree.map(lambda c, u: factor(c, u) * u, by_path(multipliers, updates), moved)
         return cast_like(scaled, updates), state
 
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return transformation(init_fn, update_fn)
 
 
 def unzip(pairs: Any, like: Any) -> tuple[Any, Any]:

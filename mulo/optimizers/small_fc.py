@@ -12,7 +12,7 @@ from mulo import sharding, trees
 from mulo.config import SmallFCConfig
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
-from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
+from mulo.optimizers.scaling import by_path, cast_like, float32, required, transformation, unzip
 from mulo.optimizers.tensor_update import Rule
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
@@ -76,7 +76,7 @@ class SmallFC:
             moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite)
 
-        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+        return transformation(init_fn, update_fn)
 
     def _non_finite(self, gradients: Any, shards: Any) -> Array:
         """How many gradient entries the rule sets to 0."""

@@ -18,7 +18,7 @@ from mulo.config import VeLOConfig
 from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.loss_features import LossFeatureState
-from mulo.optimizers.scaling import by_path, cast_like, float32, required, unzip
+from mulo.optimizers.scaling import by_path, cast_like, float32, required, transformation, unzip
 from mulo.optimizers.tensor_lstm import LSTMState
 from mulo.optimizers.tensor_update import Rule
 from mulo.sharding import Shard, Shards
@@ -99,7 +99,7 @@ class VeLO:
             moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
 
-        return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+        return transformation(init_fn, update_fn)
 
     def _mix(self, theta: Theta, inputs: Array, state: LSTMState) -> tuple[Any, Array, LSTMState]:
         """Per tensor: the mixed MLP weights and the factor `lr_mult` of its step, both with a leading axis."""

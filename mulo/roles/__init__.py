@@ -1,0 +1,133 @@
+"""µP for a user's own model: roles and fan-ins are told from its shapes at two widths."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mulo.errors import ConfigError, RoleError
+from mulo.parametrization import Parametrization
+from mulo.roles.inference import ROLES, Case, Given, find
+from mulo.roles.notes import notes_on, warn_of_attention
+from mulo.roles.parameters import Parameter, parameters
+from mulo.roles.parametrized import Parametrized, Row
+
+
+def parametrize(
+    model: Any,
+    other: Any,
+    *,
+    parametrization: str | Parametrization = "mup",
+    blocks: int | None = None,
+    roles: Mapping[str, str] | None = None,
+    fan_in: Mapping[str, int] | None = None,
+    window: Mapping[str, int] | None = None,
+) -> Parametrized:
+    """Finds what every parameter of a model is, and with it its init and the multiplier of its updates.
+
+    A matrix of which both dimensions differ between the two models is `hidden`, one of which only fan-out differs
+    `input`, only fan-in `output`. Nothing is guessed: what the shapes leave open is an error that says what to give.
+    The output's forward multiplier 1/fan_in is folded into its init and update, so the model's code stays as it is.
+
+    What shapes cannot show is up to the model: under µP attention scales its logits by 1/d_head, not 1/√d_head. For
+    `nnx.MultiHeadAttention`::
+
+        def attention_fn(query, *args, **options):
+            return nnx.dot_product_attention(query / query.shape[-1] ** 0.5, *args, **options)
+
+        nnx.MultiHeadAttention(..., attention_fn=attention_fn)
+
+    An output that shares its matrix with the embedding multiplies its logits by 1/fan_in itself.
+
+    Args:
+        model: the model to train: a Flax NNX module, its `nnx.State`, Linen variables, or a pytree of arrays whose
+            matrices are [in, out]; concrete, or abstract as `nnx.eval_shape` and `jax.eval_shape` return it.
+        other: the same at another width, wider or narrower; all widths of the family should differ.
+        parametrization: `mup`, `sp` or `completep`, or a `Parametrization` with choices of its own.
+        blocks: number of residual blocks, which `completep` needs.
+        roles: role by path, where the shapes leave it open: `input`, `embedding`, `hidden`, `output`, `bias`, `norm`,
+            or `fixed` (multiplier 1, and left alone by `initialize`).
+        fan_in: fan-in by path, where the shapes leave it open; of convolutions the input channels.
+        window: size of a convolution's window (k·k) by path, for those whose fan-in is given.
+
+    Returns:
+        The table of all parameters, with `multipliers` and `initialize`. Print it.
+
+    Raises:
+        RoleError: the models differ in more than their width, or not at all, or a role is open.
+        ConfigError: a setting is unknown or misses what it needs.
+    """
+    scheme = _scheme(parametrization, blocks)
+    own, wider = parameters(model), parameters(other)
+    _check_family(own, wider)
+    given = Given(roles or {}, fan_in or {}, window or {})
+    _check_given(given, own)
+    rows = tuple(_row(Case(path, own[path], wider[path], given), scheme) for path in own)
+    warn_of_attention(model, other, scheme)
+    return Parametrized(scheme, rows, tuple(notes_on(rows, own, scheme)))
+
+
+def _scheme(parametrization: str | Parametrization, blocks: int | None) -> Parametrization:
+    if isinstance(parametrization, Parametrization):
+        scheme = parametrization if blocks is None else replace(parametrization, blocks=blocks)
+        return replace(scheme, folded=True)
+    if (parametrization == "completep") != (blocks is not None):
+        raise ConfigError.value("blocks", blocks, "the number of residual blocks with completep, None otherwise")
+    return Parametrization(parametrization, blocks=1 if blocks is None else blocks, folded=True)
+
+
+def _row(case: Case, scheme: Parametrization) -> Row:
+    found = find(case)
+    if found.fan_in is None and (case.path in case.given.fan_in or case.path in case.given.window):
+        raise case.error(f"it is a {found.role}, which has no fan-in or window: leave them out or give its role.")
+    return Row.of(case.path, found, case.own.shape, case.other.shape, scheme)
+
+
+def _check_family(own: Mapping[str, Parameter], other: Mapping[str, Parameter]) -> None:
+    alone = sorted(set(own) ^ set(other))
+    if alone:
+        raise RoleError(f"Only one of the two models has {_some(alone)}. They may differ in their width alone.")
+    ranks = [path for path in own if len(own[path].shape) != len(other[path].shape)]
+    if ranks:
+        raise RoleError(f"{_shapes(ranks, own, other)}: the two models' ranks differ. Only their width may differ.")
+    _check_growth(own, other)
+
+
+def _check_growth(own: Mapping[str, Parameter], other: Mapping[str, Parameter]) -> None:
+    growing = [path for path in own if any(a < b for a, b in _sizes(own[path], other[path]))]
+    shrinking = [path for path in own if any(a > b for a, b in _sizes(own[path], other[path]))]
+    if not growing + shrinking:
+        raise RoleError(f"Both models have the same width: all shapes are equal ({_some(list(own))}). Give another.")
+    if growing and shrinking:
+        both = list(dict.fromkeys([growing[0], shrinking[0]]))
+        raise RoleError(
+            f"{_shapes(both, own, other)}: from the model to the other one some dimensions grow and some shrink. Give "
+            "two models of one family, the second wider or narrower in every width."
+        )
+
+
+def _sizes(own: Parameter, other: Parameter) -> Iterator[tuple[int, int]]:
+    return zip(own.shape, other.shape, strict=True)
+
+
+def _check_given(given: Given, own: Mapping[str, Parameter]) -> None:
+    for name, values in (("roles", given.roles), ("fan_in", given.fan_in), ("window", given.window)):
+        unknown = [path for path in values if path not in own]
+        if unknown:
+            raise ConfigError(f"{name} names {_some(unknown)}, which the model has not: it has {_some(list(own))}.")
+    for path, role in given.roles.items():
+        if role not in ROLES:
+            raise ConfigError.value(f"roles['{path}']", role, f"one of {', '.join(ROLES)}")
+    for path, size in [*given.fan_in.items(), *given.window.items()]:
+        if size < 1:
+            raise ConfigError.value(f"fan_in or window of {path}", size, "a whole number from 1")
+
+
+def _shapes(paths: list[str], own: Mapping[str, Parameter], other: Mapping[str, Parameter]) -> str:
+    return "; ".join(f"{path}, {list(own[path].shape)} and {list(other[path].shape)}" for path in paths)
+
+
+def _some(paths: list[str], most: int = 8) -> str:
+    return ", ".join(paths[:most]) + (f" and {len(paths) - most} more" if len(paths) > most else "")
+
+
+__all__ = ["Parametrized", "Row", "parametrize"]
