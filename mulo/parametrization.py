@@ -15,8 +15,8 @@ Yang et al. 2022 (arXiv 2203.03466), tables 3 and 8, for what the paper leaves o
 Convolutions of k×k have n = input channels, an init std of 1/(k√n), and otherwise the row of their role.
 Attention logits are q·k/d_head under µP and q·k/√d_head under SP.
 
-`folded` moves the output's forward multiplier into its init (1/n for 1), update (1/n), weight decay and ε (n), for models
-whose forward pass is not ours: Adam then computes the same functions (Yang et al., lemma J.1), and so do learned
+`folded` moves the output's forward multiplier into its init (1/n for 1), update (1/n), weight decay and ε (n), for
+models whose forward pass is not ours: Adam then computes the same functions (Yang et al., lemma J.1), and so do learned
 optimizers, whose features are normalised.
 
 CompleteP (Dey et al. 2025, arXiv 2505.01618, table 1, α = 1) is µP and, for L residual blocks: each residual
