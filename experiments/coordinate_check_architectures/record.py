@@ -1,0 +1,111 @@
+"""Gathers run directories of mode=coordinate_check over architectures, and writes the record from what it stored.
+
+python -m experiments.coordinate_check_architectures.record <run directory> ...
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
+from mulo.evaluation.coordinate_rows import Row, read_rows, verdicts, write_rows
+from mulo.reporting.coordinate_plot import coordinate_overview
+from mulo.reporting.labels import label, label_of_family
+
+FOLDER = Path(__file__).parent
+FAMILIES = ("mlp", "transformer", "vit", "resnet")
+TOLERANCE = 0.1
+SHOWN_MEASURE, SHOWN_TIME = "x_t - x_0", 2
+"""Of the figures."""
+ENDS = ("input", "embedding", "positions", "output")
+"""Layers that are no hidden ones."""
+
+
+def collect(runs: Sequence[Path]) -> None:
+    """Copies the rows of every run into one table per architecture, with the settings and a figure of each."""
+    found: dict[str, list[Row]] = {}
+    settings: dict[str, str] = {}
+    for run in runs:
+        config = OmegaConf.load(run / "config.yaml")
+        found.setdefault(config.task.name, []).extend(read_rows(run / "coordinate_check.csv"))
+        settings[config.task.name] = OmegaConf.to_yaml(config)
+    for family, rows in found.items():
+        write_rows(rows, FOLDER / f"{family}.csv")
+        (FOLDER / f"{family}.yaml").write_text(settings[family])
+    write_provenance(FOLDER, provenance(date=str(date.today())))
+
+
+def _pictures() -> None:
+    for family, rows in _tables().items():
+        title = f"{label_of_family(family)}: movements of pre-activations over width"
+        coordinate_overview(rows, FOLDER / family, title, SHOWN_MEASURE, SHOWN_TIME)
+
+
+def _tables() -> dict[str, list[Row]]:
+    paths = {family: FOLDER / f"{family}.csv" for family in FAMILIES}
+    return {family: read_rows(path) for family, path in paths.items() if path.exists()}
+
+
+def _line(rows: Sequence[Row], optimizer: str, parametrization: str) -> list[str]:
+    own = [row for row in rows if (row["optimizer"], row["parametrization"]) == (optimizer, parametrization)]
+    found = verdicts(own, TOLERANCE)
+    moving = [verdict for verdict in found if verdict.outcome in ("stable", "unstable")]
+    stable = sum(verdict.outcome == "stable" for verdict in moving)
+    undefined = sum(verdict.outcome == "undefined" for verdict in found)
+    early = [v.slope for v in moving if v.t <= 2 and v.layer not in ENDS]
+    span = f"{min(early):+.2f} … {max(early):+.2f}" if early else "–"
+    worst = max(moving, key=lambda verdict: abs(verdict.slope))
+    where = f"{worst.slope:+.2f} (`{worst.measure}`, {worst.layer}, t = {worst.t})"
+    return [label(optimizer), label(parametrization), f"{stable} of {len(moving)}", str(undefined), span, where]
+
+
+def _section(family: str, rows: Sequence[Row]) -> str:
+    pairs = dict.fromkeys((row["optimizer"], row["parametrization"]) for row in rows)
+    widths = sorted({row["width"] for row in rows})
+    header = ["optimizer", "task in", f"within ±{TOLERANCE:g}", "cannot be judged", "hidden layers, t ≤ 2", "largest"]
+    lines = table(header, [_line(rows, *pair) for pair in pairs])
+    unstable = [
+        f"- {label(v.optimizer)}: {v.slope:+.2f} at `{v.measure}`, {v.layer}, t = {v.t}"
+        for v in verdicts([row for row in rows if row["parametrization"] != "sp"], TOLERANCE)
+        if v.failed
+    ]
+    exceptions = "\n".join(["Outside under µP:", "", *unstable]) if unstable else "Under µP no slope is outside."
+    return f"""## {label_of_family(family)}
+
+Widths {", ".join(map(str, widths))}. Settings (of the last run; checkpoint and parametrization differ): [{family}.yaml]({family}.yaml).
+
+{lines}
+
+{exceptions}
+
+![Movements in {label_of_family(family)}]({family}.png)
+"""
+
+
+def readme() -> str:
+    """The record's text, from the stored data alone."""
+    sections = "\n".join(_section(family, rows) for family, rows in _tables().items())
+    return f"""# Coordinate check over architectures
+
+**Asked.** Do pre-activations move alike at every width under µP on every architecture and for every class of update (Adam's,
+small_fc's, VeLO's, Celo2's), embeddings, attention logits and readout included, and in SP not? Slopes of log std over log width;
+`x_t - x_0` and `(W_t - W_0) x` as in [../coordinate_check](../coordinate_check), the second where a layer has a matrix.
+
+**Commands.** `python -m mulo.run -m --config-dir sweeps +figure=coordinate_check_transformer` (and `_mlp`,
+`_vit`, `_resnet`), then `python -m experiments.coordinate_check_architectures.record runs/...`.
+
+Figures show `{SHOWN_MEASURE}` at t = {SHOWN_TIME}. Movements that are exactly 0 at every width, such as those before a zero output has moved, are left out.
+
+{sections}
+{measured_with(read_provenance(FOLDER))}
+"""
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        collect([Path(path) for path in sys.argv[1:]])
+        _pictures()
+    (FOLDER / "README.md").write_text(readme())
