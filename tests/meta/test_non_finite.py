@@ -27,18 +27,21 @@ class Cliff:
     def data_at(self, position):
         return self.data
 
+    def draw(self, key):
+        return ()
+
     def init(self, key):
         return {"w": jnp.float32(0)}
 
     def sample(self, data, key):
         return data, jnp.int32(0)
 
-    def loss(self, params, batch):
+    def loss(self, params, batch, drawn=()):
         fall, both = batch[0]
         beyond = (params["w"] > 0) | (both & (params["w"] < 0))
         return jnp.where(beyond, fall, 1.0)
 
-    def full_loss(self, params, data, split):
+    def full_loss(self, params, data, split, drawn=()):
         return self.loss(params, None)
 
 
