@@ -1,1 +1,1 @@
-"""What `recipe=quick` gives."""
+"""Pre-activations over width on every architecture."""
