@@ -1,5 +1,7 @@
 """Transformer, ViT and ResNet: what they compute, what their layers show, how CompleteP scales their branches."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,10 +49,11 @@ def resnet(name="mup", **options):
 MODELS = {"transformer": (transformer, tokens), "vit": (vit, images), "resnet": (resnet, images)}
 
 
-def test_no_position_of_a_transformer_sees_those_after_it():
+def test_no_position_of_a_transformer_sees_those_after_it(jit):
     model, inputs = transformer(), tokens()
     changed = inputs.at[:, 4].set((inputs[:, 4] + 1) % VOCABULARY)
-    before, after = run(model, inputs), run(model, changed)
+    network = jit(partial(run, model))
+    before, after = network(inputs), network(changed)
     np.testing.assert_array_equal(before[:, :4], after[:, :4])
     assert np.all(np.any(before[:, 4:] != after[:, 4:], axis=-1))
 
@@ -118,7 +121,8 @@ def test_the_vit_does_not_know_the_order_of_its_patches_without_positions():
 
 
 def test_each_stage_of_a_resnet_halves_the_image_and_doubles_the_channels():
-    shapes = {layer.name: layer.preactivation.shape[1:] for layer in resnet().layers(images())}
+    found = nnx.eval_shape(lambda: {layer.name: layer.preactivation for layer in resnet().layers(images())})
+    shapes = {name: x.shape[1:] for name, x in found.items()}
     assert shapes["input"] == (4, 6, 8)
     assert shapes["stage_1_block_2/second"] == (4, 6, 8)
     assert shapes["stage_2_block_1/shortcut"] == shapes["stage_2_block_2/second"] == (2, 3, 16)
@@ -153,14 +157,14 @@ def test_layers_show_what_the_network_computes(family, name):
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_every_parameter_matters(family):
+def test_every_parameter_matters(family, jit):
     make, inputs = MODELS[family]
     graph, state = nnx.split(make())
 
     def summed(state):
         return jnp.sum(jnp.sin(run(nnx.merge(graph, state), inputs())))
 
-    gradients = jax.grad(summed)(state)
+    gradients = jit(jax.grad(summed))(state)
     dead = ["/".join(path) for path, g in nnx.to_flat_state(gradients) if not np.any(np.abs(g[...]) > 1e-9)]
     # Attention does not change when all keys move alike.
     assert [path for path in dead if not path.endswith("key/bias")] == []
