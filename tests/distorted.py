@@ -1,18 +1,18 @@
 """Deliberately wrong update multipliers."""
 
+from mulo.parametrization import Role
+
 
 class Distorted:
     """A task whose update multipliers of hidden matrices are off by width^power."""
 
     def __init__(self, task, power):
         self._task = task
-        wrong = {
-            name: c * task.width**power
-            for name, c in task.multipliers.items()
-            if name.startswith("hidden") and name.endswith("kernel")
+        hidden = {path for path, parameter in task.parameters.items() if parameter.role is Role.HIDDEN}
+        assert hidden
+        self.multipliers = {
+            path: c * task.width**power if path in hidden else c for path, c in task.multipliers.items()
         }
-        assert wrong
-        self.multipliers = {**task.multipliers, **wrong}
 
     def __getattr__(self, name):
         return getattr(self._task, name)
