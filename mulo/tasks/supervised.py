@@ -17,7 +17,7 @@ from mulo.types import Array, Batch, Dataset, Layer, Multipliers, Params
 
 FULL_LOSS_EXAMPLES = 10_000
 """How many fixed examples of a split `full_loss` averages over (all there are, if fewer)."""
-FULL_LOSS_LABELS = 65_536
+FULL_LOSS_LABELS = 32_768
 """Where an example has several labels, as text has: no more than so many of them."""
 _CHUNK_FLOATS = 4_000_000
 """`full_loss` goes through the examples in chunks whose widest activation has at most this many floats."""
