@@ -10,15 +10,17 @@ import optax
 import pytest
 from rich.console import Console
 
-from mulo.config import Config, StdlibTextDataConfig, TransformerConfig
+from mulo.config import AdamConfig, Config, StdlibTextDataConfig, TransformerConfig
 from mulo.config.root import CoordinateCheckConfig
 from mulo.data import load
 from mulo.errors import ConfigError, MuloError
 from mulo.evaluation import coordinate_check as check
 from mulo.evaluation.coordinate_rows import rows_with_slope
 from mulo.jobs import coordinate_check as job
+from mulo.optimizers import make_optimizer
 from mulo.randomness import root
 from mulo.reporting import coordinate_plot, style
+from mulo.tasks import make_tasks
 from mulo.types import Layer
 from tests.test_configs import composed
 
@@ -199,3 +201,19 @@ def test_the_figures_name_what_the_movements_are_over(monkeypatch, tmp_path, ove
     coordinate_plot.coordinate_overview(rows, tmp_path / "two", "Check", "x_t - x_0", 1)
     assert [axes.get_xlabel() for (axes,) in seen] == [over, over]
     assert [axes.get_xticks().tolist() for (axes,) in seen] == [[2, 4], [2, 4]]
+
+
+@pytest.mark.slow
+def test_the_last_block_of_a_transformer_moves_alike_under_complete_p_alone():
+    task = TransformerConfig(width=32, heads=1, query_init="zeros", batch_size=4)
+    dataset = load(StdlibTextDataConfig(sequence_length=16))
+    inputs, _ = dataset.fixed(dataset.arrays, "test", 4)
+    adam = make_optimizer(AdamConfig(name="mu_adam", parametrization="mup", learning_rate=0.02))
+    settings = {"times": (2,), "seeds": 4, "key": root(0), "over": "depth"}
+    slopes = {}
+    for scheme in ("completep", "mup"):
+        tasks = [made for depth in (2, 8) for made in make_tasks(replace(task, depth=depth), scheme, dataset)]
+        rows = check.coordinate_check(tasks, adam, adam.init(root(0)), inputs, names=("mu_adam", scheme), **settings)
+        slopes |= {(scheme, row["measure"], row["layer"]): row["slope"] for row in rows}
+    assert abs(slopes["completep", check.MEASURES[0], "block_last/up"]) < 0.2
+    assert slopes["mup", check.MEASURES[0], "block_last/up"] > 0.5
