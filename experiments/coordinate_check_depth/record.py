@@ -56,29 +56,32 @@ def _cell(verdict: Verdict) -> str:
     return text if verdict.outcome == "stable" else f"**{text}**"
 
 
-def _summary(scheme: str, found: Sequence[Verdict]) -> str:
+def _summary(scheme: str, rows: Sequence[Row], found: Sequence[Verdict]) -> str:
     moving = [v for v in found if v.outcome != "still"]
     stable = sum(v.outcome == "stable" for v in moving)
-    worst = max((v for v in moving if v.outcome != "undefined"), key=lambda v: abs(v.slope))
-    place = f"`{worst.measure}`, {worst.layer}, t = {worst.t}"
+    late = sum(abs(_from_depth_to_depth(rows, v)[-1]) <= TOLERANCE for v in moving)
+    worst = max(moving, key=lambda v: abs(v.slope))
     return (
-        f"- {label(scheme)}: {stable} of {len(moving)} slopes are within ±{TOLERANCE:g}; the largest is "
-        f"{worst.slope:+.2f} ({place}). Settings: [{scheme}.yaml]({scheme}.yaml)."
+        f"- {label(scheme)}: {stable} of {len(moving)} slopes are within ±{TOLERANCE:g}, from the last depth but one to the last "
+        f"{late}. The largest is {worst.slope:+.2f} (`{worst.measure}`, {worst.layer}, t = {worst.t}). "
+        f"Settings: [{scheme}.yaml]({scheme}.yaml)."
     )
 
 
-def _between_depths(rows: Sequence[Row], verdict: Verdict) -> list[str]:
-    """The slopes between one depth and the next."""
+def _from_depth_to_depth(rows: Sequence[Row], verdict: Verdict) -> list[float]:
     here = (verdict.measure, verdict.layer, verdict.t)
     own = [row for row in rows if (row["measure"], row["layer"], row["t"]) == here]
-    slopes = [log(b["std"] / a["std"]) / log(b["size"] / a["size"]) for a, b in pairwise(own)]
-    return [f"`{verdict.measure}`", verdict.layer, str(verdict.t), *(f"{slope:+.2f}" for slope in slopes)]
+    return [log(b["std"] / a["std"]) / log(b["size"] / a["size"]) for a, b in pairwise(own)]
 
 
 def _exceptions(rows: Sequence[Row], found: Sequence[Verdict]) -> str:
-    depths = sorted({row["size"] for row in rows})
-    header = ["measure", "layer", "t", *(f"{a} → {b}" for a, b in pairwise(depths))]
-    return table(header, [_between_depths(rows, verdict) for verdict in found if verdict.outcome == "unstable"])
+    header = ["measure", "layer", "t", *(f"{a} → {b}" for a, b in pairwise(sorted({row["size"] for row in rows})))]
+    lines = [
+        [f"`{v.measure}`", v.layer, str(v.t), *(f"{slope:+.2f}" for slope in _from_depth_to_depth(rows, v))]
+        for v in found
+        if v.outcome == "unstable"
+    ]
+    return table(header, lines)
 
 
 def readme() -> str:
@@ -86,7 +89,7 @@ def readme() -> str:
     tables = _tables()
     found = {scheme: verdicts(rows, TOLERANCE) for scheme, rows in tables.items()}
     depths = ", ".join(map(str, sorted({row["size"] for row in tables["completep"]})))
-    summary = "\n".join(_summary(scheme, own) for scheme, own in found.items())
+    summary = "\n".join(_summary(scheme, tables[scheme], own) for scheme, own in found.items())
     return f"""# Coordinate check over depth
 
 **Asked.** Do a transformer's pre-activations move by amounts that do not depend on depth under CompleteP (arXiv 2505.01618), and
@@ -100,7 +103,13 @@ under µP do they? Slopes of log std over log depth, at depths {depths} and one 
 
 {summary}
 
-VERDICT
+Under CompleteP no slope is far from 0, but at these depths not every one is within the tolerance: the job says so and returns 1. What is outside flattens out with depth (second table), as what the rule leaves at finite depth L does: the
+first block's MLP feels its own block's attention through the factor 1/L, and L − 1 of L branches lie below the last block. The movement
+of the last block's own keys starts only when the queries have left 0, and scatters from seed to seed by about 40%.
+
+Under µP the last block moves several times as far in deep networks after two steps; later the layers below, the
+embeddings included, move less. Adam's ε, which CompleteP scales with depth, is there as
+large as the gradients of the last block's keys.
 
 {_slopes(found)}
 
