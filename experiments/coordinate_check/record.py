@@ -49,7 +49,7 @@ def _cell(verdict: Verdict) -> str:
 def _section(name: str, rows: list[Row]) -> str:
     found = verdicts(rows, TOLERANCE)
     parametrization = "µP" if rows[0]["parametrization"] == "mup" else "SP"
-    widths = sorted({row["width"] for row in rows})
+    widths = sorted({row["size"] for row in rows})
     stable, still = (sum(verdict.outcome == kind for verdict in found) for kind in ("stable", "still"))
     return f"""## {name}: {label(rows[0]["optimizer"])}, task in {parametrization}
 

@@ -64,7 +64,7 @@ def _line(rows: Sequence[Row], optimizer: str, parametrization: str) -> list[str
 
 def _section(family: str, rows: Sequence[Row]) -> str:
     pairs = dict.fromkeys((row["optimizer"], row["parametrization"]) for row in rows)
-    widths = sorted({row["width"] for row in rows})
+    widths = sorted({row["size"] for row in rows})
     header = ["optimizer", "task in", f"within ±{TOLERANCE:g}", "cannot be judged", "hidden layers, t ≤ 2", "largest"]
     lines = table(header, [_line(rows, *pair) for pair in pairs])
     unstable = [

@@ -117,18 +117,26 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class CoordinateCheckConfig:
-    """Widths and times at which pre-activation changes are measured (µLO, figure 2)."""
+    """Widths, or depths, and times at which pre-activation changes are measured (µLO, figure 2)."""
 
     widths: list[int] = setting([64, 128, 256, 512, 1024, 2048], low=1)
+    depths: list[int] | None = setting(None, low=2, high=1024)
+    """Compares these depths at the task's own width, and no widths; null: compares the widths."""
     times: list[int] = setting([1, 10, 100], low=1)
     seeds: int = setting(3, low=1)
     tolerance: float = setting(0.1, above=0)
-    """Largest |slope| of log std over log width that counts as width-independent."""
+    """Largest |slope| of log std over log width, or log depth, that counts as independent of it."""
 
     def check_together(self, prefix: str) -> None:
-        """A slope needs two different widths."""
-        if len(set(self.widths)) < 2:
-            raise ConfigError.value(f"{prefix}widths", self.widths, "a list of at least two different widths")
+        """A slope needs two different widths, or depths."""
+        for key, sizes in (("widths", self.widths), ("depths", self.depths)):
+            if sizes is not None and len(set(sizes)) < 2:
+                raise ConfigError.value(f"{prefix}{key}", sizes, f"a list of at least two different {key}")
+
+    @property
+    def over(self) -> str:
+        """What grows from network to network: `width` or `depth`."""
+        return "width" if self.depths is None else "depth"
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,11 @@ class Config:
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         if self.mode == "coordinate_check" and len(self.task.parts) > 1:
             raise ConfigError("mode=coordinate_check needs one architecture: choose a member, as task=transformer.")
+        if self.mode == "coordinate_check" and self.coordinate_check.depths and not hasattr(self.task, "width"):
+            raise ConfigError(
+                f"coordinate_check.depths compares networks of one width, and task={self.task.name} has several: "
+                f"choose task={self.task.name.removesuffix('_multiwidth')} with task.width=…, or set depths to null."
+            )
         trains = self.mode in ("main", "meta_train")
         if trains and not learned:
             raise ConfigError(

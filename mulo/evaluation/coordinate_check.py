@@ -1,7 +1,8 @@
-"""Coordinate check: how far the pre-activations of each layer move in training, over width.
+"""Coordinate check: how far the pre-activations of each layer move in training, over width or over depth.
 
 Under µP they move by amounts that do not depend on width: log std over log width has slope 0 (Yang et al.
-2022, arXiv 2203.03466, appendix D.1; µLO, arXiv 2406.00153, figure 2). Two movements are measured:
+2022, arXiv 2203.03466, appendix D.1; µLO, arXiv 2406.00153, figure 2). Under CompleteP they do not depend on
+depth either (Dey et al. 2025, arXiv 2505.01618). Two movements are measured:
 
 - `x_t - x_0`: the pre-activation against that at initialization, all layers below having moved as well;
 - `(W_t - W_0) x`: what the movement of the layer's own matrix adds to it, x being the layer's input at t.
@@ -10,6 +11,7 @@ The first is what matters; the second shows a wrong multiplier that the movement
 """
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -21,7 +23,7 @@ import numpy as np
 
 from mulo import randomness
 from mulo.errors import MuloError
-from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, rows_over_width, verdicts, write_rows
+from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, rows_with_slope, verdicts, write_rows
 from mulo.meta.unroll import Training, start, unroll
 from mulo.types import Array, LayeredTask, LearnedOptimizer, Params, Theta
 
@@ -40,43 +42,54 @@ def coordinate_check(
     seeds: int,
     key: Array,
     names: tuple[str, str],
+    over: str = "width",
     on_step: Callable[[int], None] = lambda done: None,
 ) -> list[Row]:
-    """Trains one network per task and seed, and measures how the movements of its layers scale with width.
+    """Trains one network per task and seed, and measures how the movements of its layers scale with its size.
 
     The optimizer is told that a training lasts max(times) steps. The minibatches of a seed are the same
-    at all widths; data that move on do so every gcd(times) steps.
+    at all sizes; data that move on do so every gcd(times) steps. Only layers that every network has are compared;
+    over depth the last block of each, whatever its number, is `block_last`.
 
     Args:
-        tasks: the same network at two widths or more.
+        tasks: the same network at two widths or more, or at two depths of at least 2.
         optimizer: what trains them.
         theta: the optimizer's weights.
         inputs: [batch, *input_shape], the examples on which all movements are measured.
         times: training steps after which they are measured, each at least 1.
-        seeds: trainings per width, run side by side.
+        seeds: trainings per size, run side by side.
         key: decides initial parameters and minibatches.
         names: of the optimizer and the parametrization, for the rows.
+        over: `width` or `depth`, in which the tasks differ.
         on_step: told how many of the len(tasks)·max(times) steps are done, every gcd(times) steps.
 
     Raises:
-        MuloError: the tasks have fewer than two different widths.
+        MuloError: the tasks have fewer than two different sizes.
     """
-    if len({task.width for task in tasks}) < 2:
-        given = ", ".join(str(task.width) for task in tasks) or "none"
-        raise MuloError(f"A slope over width needs at least two different widths; given: {given}.")
+    sizes = [getattr(task, over) for task in tasks]
+    if len(set(sizes)) < 2:
+        given = ", ".join(map(str, sizes)) or "none"
+        raise MuloError(f"A slope over {over} needs at least two different {over}s; given: {given}.")
     found: dict[tuple[str, str, int], dict[int, float]] = {}
     for i, task in enumerate(tasks):
         trainings = _train(task, optimizer, theta, times, randomness.each(key, seeds))
         for t, deviations in _deviations(task, trainings, inputs, times):
             on_step(i * max(times) + t)
             for (measure, layer), std in deviations.items():
-                found.setdefault((measure, layer, t), {})[task.width] = std
-    named = {"optimizer": names[0], "parametrization": names[1]}
+                name = _at_any_depth(layer, task.depth) if over == "depth" else layer
+                found.setdefault((measure, name, t), {})[sizes[i]] = std
+    named = {"optimizer": names[0], "parametrization": names[1], "over": over}
     return [
         row
         for (measure, layer, t), stds in found.items()
-        for row in rows_over_width(stds, **named, measure=measure, layer=layer, t=t)
+        if len(stds) == len(set(sizes))
+        for row in rows_with_slope(stds, **named, measure=measure, layer=layer, t=t)
     ]
+
+
+def _at_any_depth(layer: str, depth: int) -> str:
+    """The layer's name, its block called last if it is: of depth 4 `block_4/out` becomes `block_last/out`."""
+    return re.sub(rf"block_{depth}(?=/)", "block_last", layer)
 
 
 def _train(

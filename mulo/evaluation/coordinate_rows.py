@@ -1,4 +1,4 @@
-"""What a coordinate check found: rows with the slope over width, the verdict on them, and their CSV file."""
+"""What a coordinate check found: rows with the slope over width or depth, the verdict on them, and their CSV file."""
 
 import csv
 import math
@@ -13,7 +13,7 @@ from mulo.evaluation.results import replacing
 
 
 class Row(TypedDict):
-    """One movement at one width."""
+    """One movement at one size."""
 
     optimizer: str
     parametrization: str
@@ -22,47 +22,51 @@ class Row(TypedDict):
     layer: str
     t: int
     """Training steps done."""
-    width: int
+    over: str
+    """What grows from network to network: `width` or `depth`."""
+    size: int
+    """The network's width or depth."""
     std: float
     """Standard deviation over examples and units together, averaged over seeds."""
     slope: float
-    """Of log std over log width by least squares, the same at all widths; nan unless status is `moving`."""
+    """Of log std over log size by least squares, the same at all sizes; nan unless status is `moving`."""
     status: str
-    """`moving`; `still`, std is exactly 0 at all widths; `undefined`, at some width it is 0 or not finite."""
+    """`moving`; `still`, std is exactly 0 at all sizes; `undefined`, at some size it is 0 or not finite."""
 
 
 class Verdict(NamedTuple):
-    """One movement held against µP's slope of 0."""
+    """One movement held against the slope of 0 that µP promises over width, and CompleteP over depth too."""
 
     optimizer: str
     parametrization: str
     measure: str
     layer: str
     t: int
+    over: str
     slope: float
     outcome: str
     """`stable`, `unstable`, `still` or `undefined`: the first is a pass, `still` neither pass nor failure."""
 
     @property
     def failed(self) -> bool:
-        """Whether the movement contradicts µP or cannot be judged."""
+        """Whether the movement contradicts the promise or cannot be judged."""
         return self.outcome in ("unstable", "undefined")
 
 
-def rows_over_width(stds: Mapping[int, float], **movement: Any) -> list[Row]:
-    """One row per width, with their common slope and status.
+def rows_with_slope(stds: Mapping[int, float], **movement: Any) -> list[Row]:
+    """One row per size, with their common slope and status.
 
     Args:
-        stds: standard deviation by width, at least two different ones.
-        movement: the values of optimizer, parametrization, measure, layer and t.
+        stds: standard deviation by size, at least two different ones.
+        movement: the values of optimizer, parametrization, measure, layer, t and over.
     """
     values = np.array(list(stds.values()))
     status, slope = _status(values), math.nan
     if status == "moving":
         slope = float(np.polyfit(np.log(list(stds)), np.log(values), 1)[0])
     return [
-        cast(Row, {**movement, "width": width, "std": std, "slope": slope, "status": status})
-        for width, std in stds.items()
+        cast(Row, {**movement, "size": size, "std": std, "slope": slope, "status": status})
+        for size, std in stds.items()
     ]
 
 
@@ -73,10 +77,10 @@ def _status(stds: np.ndarray) -> str:
 
 
 def verdicts(rows: Iterable[Row], tolerance: float) -> list[Verdict]:
-    """Judges every movement in `rows`, which should be of µP networks: `stable` means |slope| ≤ tolerance."""
+    """Judges every movement in `rows`: `stable` means |slope| ≤ tolerance."""
     found = {}
     for row in rows:
-        movement = (row["optimizer"], row["parametrization"], row["measure"], row["layer"], row["t"])
+        movement = (row["optimizer"], row["parametrization"], row["measure"], row["layer"], row["t"], row["over"])
         stable = "stable" if abs(row["slope"]) <= tolerance else "unstable"
         outcome = stable if row["status"] == "moving" else row["status"]
         found[movement] = Verdict(*movement, row["slope"], outcome)

@@ -1,12 +1,13 @@
-"""mode=coordinate_check: do pre-activations move by the same amounts at every width?"""
+"""mode=coordinate_check: do pre-activations move by the same amounts at every width, or at every depth?"""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from mulo import randomness
-from mulo.config import AdamConfig, Config
+from mulo.config import AdamConfig, Config, TaskBase
 from mulo.evaluation import coordinate_check as check
 from mulo.jobs.contestants import dataset_of
 from mulo.optimizers import make_optimizer
@@ -14,17 +15,20 @@ from mulo.reporting import plots
 from mulo.reporting.labels import label
 from mulo.reporting.progress import progress
 from mulo.reporting.wandb_mirror import WandbMirror
-from mulo.tasks import make_tasks
-from mulo.types import Theta
+from mulo.tasks import SupervisedTask, make_tasks
+from mulo.types import Dataset, Theta
+
+PROMISES = {"width": ("mup", "completep"), "depth": ("completep",)}
+"""Which parametrizations hold movements still over what."""
 
 
 def coordinate_check(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror) -> int:
-    """Measures, writes coordinate_check.csv and the figure; returns 1 if µP moves with width, else 0."""
+    """Measures, writes coordinate_check.csv and the figure; returns 1 if what should be still moves, else 0."""
     if config.checkpoint is None and config.reference is None and not isinstance(config.optimizer, AdamConfig):
         console.print("No checkpoint is given: the check runs under a fresh θ, which µP does not hold still.")
     settings, part = config.coordinate_check, config.task.parts[0]
     dataset = dataset_of(config, part)
-    tasks = make_tasks(part, config.parametrization, dataset, list(settings.widths))
+    tasks = _tasks(config, part, dataset)
     inputs, _ = dataset.fixed(dataset.arrays, "test", part.batch_size)
     with progress("coordinate check", len(tasks) * max(settings.times), 0) as bar:
         rows = check.coordinate_check(
@@ -36,6 +40,7 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
             seeds=settings.seeds,
             key=randomness.branch(randomness.root(config.seed), "coordinate check"),
             names=(config.optimizer.name, config.parametrization),
+            over=settings.over,
             on_step=bar.update,
         )
     check.write_rows(rows, folder / "coordinate_check.csv")
@@ -45,8 +50,15 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
     return _say(config, rows, folder, console)
 
 
+def _tasks(config: Config, part: TaskBase, dataset: Dataset) -> list[SupervisedTask]:
+    settings, scheme = config.coordinate_check, config.parametrization
+    if settings.depths is None:
+        return make_tasks(part, scheme, dataset, settings.widths)
+    return [task for depth in settings.depths for task in make_tasks(replace(part, depth=depth), scheme, dataset)]
+
+
 def _say(config: Config, rows: list[check.Row], folder: Path, console: Console) -> int:
-    tolerance = config.coordinate_check.tolerance
+    tolerance, over = config.coordinate_check.tolerance, config.coordinate_check.over
     found = check.verdicts(rows, tolerance)
     outcomes = Counter(verdict.outcome for verdict in found)
     for verdict in found:
@@ -54,10 +66,10 @@ def _say(config: Config, rows: list[check.Row], folder: Path, console: Console) 
             where = f"{verdict.measure}, layer {verdict.layer}, t = {verdict.t}"
             console.print(f"{where}: slope {verdict.slope:+.2f} ({verdict.outcome})", highlight=False)
     console.print(
-        f"Of {len(found)} movements {outcomes['stable']} have a slope within ±{tolerance:g} over width, "
+        f"Of {len(found)} movements {outcomes['stable']} have a slope within ±{tolerance:g} over {over}, "
         f"{outcomes['unstable']} have not, {outcomes['still']} stand still, {outcomes['undefined']} cannot be judged. "
         f"Table and figure are in {folder}.",
         soft_wrap=True,
     )
     failed = any(verdict.failed for verdict in found)
-    return int(failed and config.parametrization != "sp")
+    return int(failed and config.parametrization in PROMISES[over])

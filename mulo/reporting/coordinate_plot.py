@@ -1,4 +1,4 @@
-"""The picture of a coordinate check: how much each layer's pre-activations move, over width."""
+"""The picture of a coordinate check: how much each layer's pre-activations move, over width or depth."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from mulo.reporting.labels import label
 
 Row = Mapping[str, Any]
 Lines = dict[str, list[Row]]
-"""Rows of one panel by layer, widths ascending."""
+"""Rows of one panel by layer, sizes ascending."""
 
 _MEASURES = {"x_t - x_0": "$x_t - x_0$", "(W_t - W_0) x": r"$(W_t - W_0)\,x$"}
 _GAP = 0.095
@@ -20,10 +20,11 @@ _GAP = 0.095
 
 
 def coordinate_check(rows: Sequence[Row], stem: Path, title: str) -> None:
-    """Standard deviation over width on log-log axes: a row per measure, a column per parametrization and t.
+    """Standard deviation over width or depth on log-log axes: a row per measure, a column per parametrization and t.
 
-    Rows have the keys parametrization, measure, layer, t, width, std and slope. One line per layer, with the
-    slope of log std over log width at its end. Exact zeros are left out: a logarithm has no place for them.
+    Rows have the keys parametrization, measure, layer, t, over (the same in all), size, std and slope. One line per
+    layer, with the slope of log std over log size at its end. Exact zeros are left out: a logarithm has no place for
+    them.
     """
     measures, layers = (list(dict.fromkeys(row[key] for row in rows)) for key in ("measure", "layer"))
     columns = sorted({(row["parametrization"], row["t"]) for row in rows})
@@ -37,7 +38,7 @@ def coordinate_check(rows: Sequence[Row], stem: Path, title: str) -> None:
         # After all lines: only now are the shared limits known.
         for panel, lines in panels:
             _print_slopes(panel, lines, colors)
-        _name(axes, measures, columns, sorted({row["width"] for row in rows}))
+        _name(axes, measures, columns, rows)
         _legend(figure, colors)
         figure.suptitle(title)
 
@@ -68,14 +69,14 @@ def _draw_overview(axes: Any, lines: Lines, colors: Mapping[str, Any], title: st
     slopes = [rows[0]["slope"] for rows in lines.values() if np.isfinite(rows[0]["slope"])]
     span = f"slopes {min(slopes):+.2f} … {max(slopes):+.2f}".replace("-", "−") if slopes else "nothing moves"
     axes.set_title(f"{title}\n{span}".strip(), fontsize=9)
-    style.width_axis(axes, sorted({row["width"] for rows in lines.values() for row in rows}), labelled=3)
+    _size_axis(axes, [row for rows in lines.values() for row in rows])
     axes.tick_params(labelsize=8)
     axes.label_outer()
 
 
 def _lines(rows: Sequence[Row], measure: str, parametrization: str, t: int) -> Lines:
     lines: Lines = {}
-    for row in sorted(rows, key=lambda row: row["width"]):
+    for row in sorted(rows, key=lambda row: row["size"]):
         here = (row["measure"], row["parametrization"], row["t"]) == (measure, parametrization, t)
         if here and row["std"] > 0 and np.isfinite(row["std"]):
             lines.setdefault(row["layer"], []).append(row)
@@ -85,8 +86,8 @@ def _lines(rows: Sequence[Row], measure: str, parametrization: str, t: int) -> L
 def _draw(axes: Any, lines: Lines, colors: Mapping[str, Any]) -> None:
     axes.set_yscale("log")
     for layer, rows in lines.items():
-        widths, deviations = [row["width"] for row in rows], [row["std"] for row in rows]
-        axes.plot(widths, deviations, color=colors[layer], marker="o", markersize=3.2, linewidth=1.5)
+        sizes, deviations = [row["size"] for row in rows], [row["std"] for row in rows]
+        axes.plot(sizes, deviations, color=colors[layer], marker="o", markersize=3.2, linewidth=1.5)
 
 
 def _print_slopes(axes: Any, lines: Lines, colors: Mapping[str, Any]) -> None:
@@ -109,15 +110,21 @@ def _spread(places: np.ndarray) -> np.ndarray:
     return spread
 
 
-def _name(axes: Any, measures: Sequence[str], columns: Sequence[tuple[str, int]], widths: list[int]) -> None:
+def _name(axes: Any, measures: Sequence[str], columns: Sequence[tuple[str, int]], rows: Sequence[Row]) -> None:
     for panel, (parametrization, t) in zip(axes[0], columns, strict=True):
         panel.set_title(f"{label(parametrization)}, $t = {t}$")
     for panel, measure in zip(axes[:, 0], measures, strict=True):
         panel.set_ylabel(f"std of {_MEASURES.get(measure, measure)}")
     for panel in axes.flat:
-        style.width_axis(panel, widths, labelled=3)
+        _size_axis(panel, rows)
         panel.tick_params(labelsize=8)
         panel.label_outer()
+
+
+def _size_axis(axes: Any, rows: Sequence[Row]) -> None:
+    """Named after what the rows are over; nothing to name where nothing moves."""
+    for over in {row["over"] for row in rows}:
+        style.size_axis(axes, sorted({row["size"] for row in rows}), over, labelled=3)
 
 
 def _legend(figure: Any, colors: Mapping[str, Any], title: str = "layer (slopes\nat the line ends)") -> None:

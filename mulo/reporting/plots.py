@@ -43,7 +43,7 @@ def _loss_panel(axes: Any, found: Mapping[tuple[str, str], Mapping[int, Summary]
         axes.plot(widths, means, **look._asdict(), label=label(pair[0]))
         axes.errorbar(widths, means, errors, fmt="none", ecolor=look.color, capsize=2.5, elinewidth=1.2)
     everything = [row for members in found.values() for row in members.values()]
-    style.width_axis(axes, sorted({row.width for row in everything}))
+    style.size_axis(axes, sorted({row.width for row in everything}))
     style.loss_axis(axes, [getattr(row, f"{split}_loss") for row in everything])
     axes.set_ylabel(f"{split} loss")
 

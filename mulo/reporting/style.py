@@ -96,17 +96,17 @@ def save(figure: Any, stem: Path) -> None:
             figure.savefig(partial, format=kind, **options)
 
 
-def width_axis(axes: Any, widths: Sequence[int], labelled: int = 8) -> None:
-    """A log₂ axis whose ticks are exactly the widths; of more than `labelled`, every second has a label."""
+def size_axis(axes: Any, sizes: Sequence[int], name: str = "width", labelled: int = 8) -> None:
+    """A log₂ axis whose ticks are exactly the sizes; of more than `labelled`, every second has a label."""
     axes.set_xscale("log", base=2)
-    if widths:
+    if sizes:
         # Not left to the lines: where every seed diverged there are none.
-        margin = max(widths[-1] / widths[0], 2.0) ** 0.07
-        axes.set_xlim(widths[0] / margin, widths[-1] * margin)
-    every = 1 if len(widths) <= labelled else 2
-    axes.set_xticks(widths, [str(width) if i % every == 0 else "" for i, width in enumerate(widths)])
+        margin = max(sizes[-1] / sizes[0], 2.0) ** 0.07
+        axes.set_xlim(sizes[0] / margin, sizes[-1] * margin)
+    every = 1 if len(sizes) <= labelled else 2
+    axes.set_xticks(sizes, [str(size) if i % every == 0 else "" for i, size in enumerate(sizes)])
     axes.minorticks_off()
-    axes.set_xlabel("width")
+    axes.set_xlabel(name)
 
 
 def loss_axis(axes: Any, losses: Any) -> None:

@@ -111,8 +111,8 @@ def test_a_matrix_that_moves_at_a_known_rate(power, slope):
     assert len(rows) == 2 * 2 * 2 * len(WIDTHS)
     assert {(row["optimizer"], row["parametrization"]) for row in rows} == {("descent", "mup")}
     for row in select(rows, layer="top"):
-        moved = row["t"] * RATE * row["width"] ** power
-        assert row["std"] == pytest.approx(FORWARD * row["width"] * moved * MEANS.std(), rel=1e-3)
+        moved = row["t"] * RATE * row["size"] ** power
+        assert row["std"] == pytest.approx(FORWARD * row["size"] * moved * MEANS.std(), rel=1e-3)
         assert row["slope"] == pytest.approx(slope, abs=1e-3)
     for row in select(rows, layer="low"):
         assert row["std"] == 0
@@ -124,7 +124,7 @@ def test_the_measures_differ_by_what_the_layers_below_move():
     hidden = (1 + 3 * moved) * MEANS.std()
     expected = {X: (1 + moved) * hidden - MEANS.std(), WX: moved * hidden}
     for row in select(measure(chains(low=1.0)), layer="top", t=3):
-        assert row["std"] == pytest.approx(FORWARD * row["width"] * expected[row["measure"]], rel=1e-4)
+        assert row["std"] == pytest.approx(FORWARD * row["size"] * expected[row["measure"]], rel=1e-4)
 
 
 def test_times_in_between_change_nothing():

@@ -3,22 +3,22 @@ import math
 import pytest
 
 from mulo.errors import MuloError
-from mulo.evaluation.coordinate_rows import read_rows, rows_over_width, verdicts, write_rows
+from mulo.evaluation.coordinate_rows import read_rows, rows_with_slope, verdicts, write_rows
 
-HEADER = "optimizer,parametrization,measure,layer,t,width,std,slope,status\n"
+HEADER = "optimizer,parametrization,measure,layer,t,over,size,std,slope,status\n"
 
 
 def rows(stds, layer="hidden", **movement):
-    names = {"optimizer": "velo_mup", "parametrization": "mup", "measure": "x_t - x_0", "t": 10}
-    return rows_over_width(stds, **{**names, "layer": layer, **movement})
+    names = {"optimizer": "velo_mup", "parametrization": "mup", "measure": "x_t - x_0", "t": 10, "over": "width"}
+    return rows_with_slope(stds, **{**names, "layer": layer, **movement})
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.5, -1.25])
 def test_slope_of_a_power_law_is_its_exponent(slope):
     found = rows({width: 3 * width**slope for width in (64, 100, 512)})
-    assert [row["width"] for row in found] == [64, 100, 512]
+    assert [row["size"] for row in found] == [64, 100, 512]
     for row in found:
-        assert row["std"] == 3 * row["width"] ** slope
+        assert row["std"] == 3 * row["size"] ** slope
         assert row["slope"] == pytest.approx(slope, abs=1e-12)
         assert row["status"] == "moving"
 
@@ -62,7 +62,14 @@ def test_verdicts_follow_slope_tolerance_and_status():
 
 
 def test_verdicts_keep_every_movement_apart():
-    changes = ({}, {"t": 1}, {"measure": "(W_t - W_0) x"}, {"parametrization": "sp"}, {"optimizer": "adamw"})
+    changes = (
+        {},
+        {"t": 1},
+        {"measure": "(W_t - W_0) x"},
+        {"parametrization": "sp"},
+        {"optimizer": "adamw"},
+        {"over": "depth"},
+    )
     found = [row for change in changes for row in rows({64: 1.0, 128: 1.0}, **change)]
     assert len(verdicts(found, 0.1)) == len(changes)
 
@@ -85,8 +92,8 @@ def test_csv_returns_the_rows(tmp_path):
     [
         ("", "its columns are missing"),
         ("width,std\n8,1.0\n", "its columns are width, std, and these are needed, in this order: optimizer"),
-        (f"{HEADER}a,mup,x,l,1,wide,1.0,0.0,moving\n", "line 2: .*'wide'"),
-        (f"{HEADER}a,mup,x,l,1,8,1.0,0.0\n", "line 2"),
+        (f"{HEADER}a,mup,x,l,1,width,wide,1.0,0.0,moving\n", "line 2: .*'wide'"),
+        (f"{HEADER}a,mup,x,l,1,width,8,1.0,0.0\n", "line 2"),
     ],
 )
 def test_other_csv_files_are_refused(tmp_path, text, said):

@@ -38,7 +38,16 @@ def metrics():
 
 def deviations():
     return [
-        {"parametrization": p, "measure": m, "layer": n, "t": t, "width": w, "std": s * w**k, "slope": k}
+        {
+            "parametrization": p,
+            "measure": m,
+            "layer": n,
+            "t": t,
+            "over": "width",
+            "size": w,
+            "std": s * w**k,
+            "slope": k,
+        }
         for p, k in (("sp", 0.5), ("mup", 0.0))
         for m in ("x_t - x_0", "(W_t - W_0) x")
         for n, s in (("hidden_0", 0.0 if m == "x_t - x_0" else 1.0), ("output", 2.0))

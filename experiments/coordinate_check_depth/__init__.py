@@ -1,0 +1,1 @@
+"""Pre-activations over width on every architecture."""
