@@ -10,7 +10,7 @@ from mulo.config import (
     EmbeddedDataConfig,
     MLPConfig,
     ResNetConfig,
-    StdlibTextConfig,
+    StdlibTextDataConfig,
     TransformerConfig,
     ViTConfig,
 )
@@ -24,7 +24,7 @@ from tests.distorted import Distorted
 
 pytestmark = pytest.mark.slow
 
-TEXT, IMAGES = StdlibTextConfig(sequence_length=32), EmbeddedDataConfig()
+TEXT, IMAGES = StdlibTextDataConfig(sequence_length=32), EmbeddedDataConfig()
 ATTENTION = {"depth": 1, "heads": 1, "query_init": "zeros"}
 NETWORKS = {
     "mlp": (MLPConfig(depth=2), IMAGES),
