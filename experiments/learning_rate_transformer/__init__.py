@@ -1,0 +1,1 @@
+"""µAdam's best learning rate on the transformer, over width."""
