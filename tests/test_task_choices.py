@@ -18,6 +18,12 @@ def test_data_of_another_kind_are_refused(config, kinds):
         make_tasks(config, "mup", load(SyntheticDataConfig()))
 
 
+def test_synthetic_examples_of_an_images_shape_pass_for_images():
+    drawn = load(SyntheticDataConfig(shape=[8, 8, 3]))
+    (task,) = make_tasks(ViTConfig(width=8), "mup", drawn)
+    assert task.parameters["input/kernel"].shape == (2 * 2 * 3, 8)
+
+
 def test_completep_needs_residual_blocks():
     with pytest.raises(ConfigError, match=r"task\.parametrization=completep .* null, sp or mup"):
         composed("task=mlp", "task.parametrization=completep")

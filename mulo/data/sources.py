@@ -63,7 +63,11 @@ class Synthetic:
     arrays: Mapping[str, Array]
     """'means': class means, float32 [classes, product of input_shape]."""
     seed: int
-    kind: str = "features"
+
+    @property
+    def kind(self) -> str:
+        """Examples of two or three dimensions may pass for images."""
+        return "images" if len(self.input_shape) in (2, 3) else "features"
 
     def at(self, position: int) -> Mapping[str, Array]:
         """The same arrays always."""
