@@ -45,8 +45,13 @@ def test_norms_equal_flaxs(groups):
 def test_convolutions_equal_xlas(length, stride, size, jit):
     own = Convolution(maker(), 4, 6, size, Role.HIDDEN, stride)
     inputs, names = jax.random.normal(KEY, (3, length, length + 2, 4)), ("NHWC", "HWIO", "NHWC")
-    expected = jax.lax.conv_general_dilated(inputs, own.kernel[...], (stride, stride), "SAME", dimension_numbers=names)
-    np.testing.assert_allclose(jit(own.linear)(inputs), expected, rtol=1e-4, atol=1e-5)
+
+    def both(inputs):
+        strides = (stride, stride)
+        xlas = jax.lax.conv_general_dilated(inputs, own.kernel[...], strides, "SAME", dimension_numbers=names)
+        return own(inputs), xlas
+
+    np.testing.assert_allclose(*jit(both)(inputs), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("role", "update"), [(Role.INPUT, 1), (Role.HIDDEN, 1 / 64)])
@@ -58,18 +63,20 @@ def test_convolutions_start_with_the_variance_of_he_and_move_by_their_channels(r
 
 @pytest.mark.parametrize(("name", "scale"), [("mup", 1 / 4), ("completep", 1 / 4), ("sp", 1 / 2)])
 @pytest.mark.parametrize("causal", [True, False])
-def test_attention_equals_jaxs_under_the_parametrizations_scale(name, scale, causal):
+def test_attention_equals_jaxs_under_the_parametrizations_scale(name, scale, causal, jit):
     own = shaken(SelfAttention(TransformerConfig(heads=3), 12, maker(name), causal))
     inputs = jax.random.normal(KEY, (2, 5, 12))
 
     def heads(dense):
         return dense(inputs).reshape(2, 5, 3, 4)
 
-    mixed = jax.nn.dot_product_attention(
-        heads(own.query), heads(own.key), heads(own.value), scale=scale, is_causal=causal
-    )
-    *_, last = own.layers(inputs, "block")
-    np.testing.assert_allclose(last.preactivation, own.out(mixed.reshape(2, 5, 12)), rtol=1e-4, atol=1e-5)
+    def both():
+        projected = heads(own.query), heads(own.key), heads(own.value)
+        mixed = jax.nn.dot_product_attention(*projected, scale=scale, is_causal=causal)
+        *_, last = own.layers(inputs, "block")
+        return last.preactivation, own.out(mixed.reshape(2, 5, 12))
+
+    np.testing.assert_allclose(*jit(both)(), rtol=1e-4, atol=1e-5)
 
 
 def test_heads_and_width_are_independent():

@@ -49,18 +49,35 @@ def resnet(name="mup", **options):
 MODELS = {"transformer": (transformer, tokens), "vit": (vit, images), "resnet": (resnet, images)}
 
 
-def test_no_position_of_a_transformer_sees_those_after_it(jit):
-    model, inputs = transformer(), tokens()
+@pytest.fixture
+def built(jit):
+    """A network drawn in one program, and what it computes as another: operation by operation both take seconds."""
+
+    def build(make, *arguments, **options):
+        make = partial(make, *arguments, **options)
+        graph, _ = nnx.split(nnx.eval_shape(make))
+        return nnx.merge(graph, jit(lambda: nnx.state(make()))())
+
+    return build
+
+
+@pytest.fixture
+def logits(jit):
+    return lambda model, inputs: jit(partial(run, model))(inputs)
+
+
+def test_no_position_of_a_transformer_sees_those_after_it(built, logits):
+    model, inputs = built(transformer), tokens()
     changed = inputs.at[:, 4].set((inputs[:, 4] + 1) % VOCABULARY)
-    network = jit(partial(run, model))
-    before, after = network(inputs), network(changed)
+    before, after = logits(model, inputs), logits(model, changed)
     np.testing.assert_array_equal(before[:, :4], after[:, :4])
     assert np.all(np.any(before[:, 4:] != after[:, 4:], axis=-1))
 
 
-def test_positions_tell_places_apart():
+def test_positions_tell_places_apart(built, logits):
     same = jnp.zeros((1, LENGTH), jnp.int32)
-    with_positions, without = run(transformer(), same)[0], run(transformer(positions="none"), same)[0]
+    with_positions = logits(built(transformer), same)[0]
+    without = logits(built(transformer, positions="none"), same)[0]
     np.testing.assert_allclose(without, without[:1].repeat(LENGTH, 0), rtol=1e-5, atol=1e-6)
     assert np.ptp(with_positions, axis=0).max() > 1e-3
 
@@ -100,22 +117,23 @@ def plain_transformer(params, inputs, branch, scale, heads=2):
     ("name", "branch", "scale", "forward"),
     [("sp", 1, 1 / 2, 1), ("mup", 1, 1 / 4, 1 / 8), ("completep", 1 / 2, 1 / 4, 1 / 8)],
 )
-def test_the_transformer_equals_a_plain_one(name, branch, scale, forward):
-    model = transformer(name)
+def test_the_transformer_equals_a_plain_one(name, branch, scale, forward, built, logits):
+    model = built(transformer, name)
     params = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(model)))
     expected = forward * plain_transformer(params, np.asarray(tokens()), branch, scale)
-    np.testing.assert_allclose(run(model, tokens()), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(logits(model, tokens()), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_patches_are_the_images_squares():
-    cut = vit()._patches(images()[..., None])
+def test_patches_are_the_images_squares(built):
+    cut = built(vit)._patches(images()[..., None])
     assert cut.shape == (3, 6, 4)
     np.testing.assert_array_equal(cut[1, 4], np.asarray(images()[1, 2:4, 2:4]).ravel())
 
 
-def test_the_vit_does_not_know_the_order_of_its_patches_without_positions():
+def test_the_vit_does_not_know_the_order_of_its_patches_without_positions(built, logits):
     swapped = jnp.concatenate([images()[:, 2:], images()[:, :2]], 1)
-    same, other = ([run(vit(positions=kind), x) for x in (images(), swapped)] for kind in ("none", "learned"))
+    models = [built(vit, positions=kind) for kind in ("none", "learned")]
+    same, other = ([logits(model, x) for x in (images(), swapped)] for model in models)
     np.testing.assert_allclose(*same, rtol=1e-4, atol=1e-5)
     assert np.abs(other[0] - other[1]).max() > 1e-3
 
@@ -130,36 +148,42 @@ def test_each_stage_of_a_resnet_halves_the_image_and_doubles_the_channels():
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_completep_divides_what_blocks_add_by_their_number(family):
+def test_completep_divides_what_blocks_add_by_their_number(family, built, logits):
     """With a branch factor of 1/L and the rest equal, a network of many blocks is nearly one without any."""
     make, inputs = MODELS[family]
-    near, far = (_distance_from_no_blocks(make(name), make(name), inputs()) for name in ("completep", "mup"))
-    assert near < far
-
-
-def _distance_from_no_blocks(model, without, inputs):
-    for name in (n for n in vars(without) if "block" in n):
-        getattr(without, name).branch = 0.0
-    return float(jnp.linalg.norm(run(model, inputs) - run(without, inputs)))
+    distances = []
+    for name in ("completep", "mup"):
+        whole, without = built(make, name), built(make, name)
+        for block in (part for part in vars(without) if "block" in part):
+            getattr(without, block).branch = 0.0
+        distances.append(jnp.linalg.norm(logits(whole, inputs()) - logits(without, inputs())))
+    assert distances[0] < distances[1]
 
 
 @pytest.mark.parametrize("family", MODELS)
 @pytest.mark.parametrize("name", ["sp", "mup"])
-def test_layers_show_what_the_network_computes(family, name):
+def test_layers_show_what_the_network_computes(family, name, built, logits, jit):
     make, inputs = MODELS[family]
-    model = make(name)
-    layers = list(model.layers(inputs()))
-    np.testing.assert_array_equal(layers[-1].preactivation, run(model, inputs()))
-    assert len({layer.name for layer in layers}) == len(layers)
-    for layer in (layer for layer in layers if layer.linear is not None):
+    model, names = built(make, name), []
+
+    def seen(inputs):
+        layers = list(model.layers(inputs))
+        names.extend(layer.name for layer in layers)
+        by_matrix = [(layer.linear(layer.inputs), layer.preactivation) for layer in layers if layer.linear is not None]
+        return by_matrix, layers[-1].preactivation
+
+    by_matrix, last = jit(seen)(inputs())
+    np.testing.assert_allclose(last, logits(model, inputs()), rtol=1e-5, atol=1e-6)
+    assert len(set(names)) == len(names)
+    for linear, preactivation in by_matrix:
         # Biases are zero.
-        np.testing.assert_allclose(layer.linear(layer.inputs), layer.preactivation, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(linear, preactivation, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_every_parameter_matters(family, jit):
+def test_every_parameter_matters(family, built, jit):
     make, inputs = MODELS[family]
-    graph, state = nnx.split(make())
+    graph, state = nnx.split(built(make))
 
     def summed(state):
         return jnp.sum(jnp.sin(run(nnx.merge(graph, state), inputs())))
