@@ -33,7 +33,7 @@ NETWORKS = {
     "resnet": (ResNetConfig(depth=1, batch_size=8), IMAGES),
 }
 X, WX = check.MEASURES
-ADAM = AdamConfig(name="mu_adam", learning_rate=0.05)
+ADAM = AdamConfig(name="mu_adam", learning_rate=0.005, eps=1e-16)
 CELO2 = "experiments/meta_training_architectures/theta_vit"
 
 
