@@ -38,7 +38,8 @@ def collect(runs: Sequence[Path]) -> None:
 
 
 def _store(run: Path, name: str) -> None:
-    shutil.copy(run / "config.yaml", FOLDER / f"{name}.yaml")
+    config = OmegaConf.merge(OmegaConf.load(run / "config.yaml"), {"run_dir": None})
+    (FOLDER / f"{name}.yaml").write_text(OmegaConf.to_yaml(config))
     shutil.copy(run / "meta_training.png", FOLDER / f"{name}.png")
     theta = FOLDER / f"theta_{name}"
     shutil.rmtree(theta, ignore_errors=True)
