@@ -31,7 +31,8 @@ def collect(runs: Sequence[Path]) -> None:
     for run in runs:
         config = OmegaConf.load(run / "config.yaml")
         found.setdefault(config.task.name, []).extend(read_rows(run / "coordinate_check.csv"))
-        settings[config.task.name] = OmegaConf.to_yaml(config)
+        if config.checkpoint is None:
+            settings[config.task.name] = OmegaConf.to_yaml(config)
     for family, rows in found.items():
         write_rows(rows, FOLDER / f"{family}.csv")
         (FOLDER / f"{family}.yaml").write_text(settings[family])
@@ -59,13 +60,21 @@ def _line(rows: Sequence[Row], optimizer: str, parametrization: str) -> list[str
     span = f"{min(early):+.2f} … {max(early):+.2f}" if early else "–"
     worst = max(moving, key=lambda verdict: abs(verdict.slope))
     where = f"{worst.slope:+.2f} (`{worst.measure}`, {worst.layer}, t = {worst.t})"
-    return [label(optimizer), label(parametrization), f"{stable} of {len(moving)}", str(undefined), span, where]
+    widths = ", ".join(str(width) for width in sorted({row["size"] for row in own}))
+    return [label(optimizer), label(parametrization), widths, f"{stable} of {len(moving)}", str(undefined), span, where]
 
 
 def _section(family: str, rows: Sequence[Row]) -> str:
     pairs = dict.fromkeys((row["optimizer"], row["parametrization"]) for row in rows)
-    widths = sorted({row["size"] for row in rows})
-    header = ["optimizer", "task in", f"within ±{TOLERANCE:g}", "cannot be judged", "hidden layers, t ≤ 2", "largest"]
+    header = [
+        "optimizer",
+        "task in",
+        "widths",
+        f"within ±{TOLERANCE:g}",
+        "cannot be judged",
+        "hidden layers, t ≤ 2",
+        "largest",
+    ]
     lines = table(header, [_line(rows, *pair) for pair in pairs])
     unstable = [
         f"- {label(v.optimizer)}: {v.slope:+.2f} at `{v.measure}`, {v.layer}, t = {v.t}"
@@ -75,7 +84,7 @@ def _section(family: str, rows: Sequence[Row]) -> str:
     exceptions = "\n".join(["Outside under µP:", "", *unstable]) if unstable else "Under µP no slope is outside."
     return f"""## {label_of_family(family)}
 
-Widths {", ".join(map(str, widths))}. Settings (of the last run; checkpoint and parametrization differ): [{family}.yaml]({family}.yaml).
+Settings of the runs under µAdam: [{family}.yaml]({family}.yaml).
 
 {lines}
 
@@ -95,7 +104,13 @@ small_fc's, VeLO's, Celo2's), embeddings, attention logits and readout included,
 `x_t - x_0` and `(W_t - W_0) x` as in [../coordinate_check](../coordinate_check), the second where a layer has a matrix.
 
 **Commands.** `python -m mulo.run -m --config-dir sweeps +figure=coordinate_check_transformer` (and `_mlp`,
-`_vit`, `_resnet`), then `python -m experiments.coordinate_check_architectures.record runs/...`.
+`_vit`, `_resnet`), and under a learned optimizer as the header of those files says; then `python -m experiments.coordinate_check_architectures.record runs/...`.
+
+Adam moves every matrix along its gradient, and what it says of µP is the cleanest. A learned optimizer's update also has a part that
+does not follow the gradient, whatever was meta-trained into it or left by chance; to the layer's output that part adds up as noise and falls as 1/√width,
+which bends slopes downwards at small widths. So do attention logits, sums over the head's entries of which only a part is aligned at first. Under the
+learned optimizers (θ from [meta_training_architectures](../meta_training_architectures)) the output matrix and the queries start at
+N(0, 1) and N(0, 1/n), because without a gradient, as below an output of 0, their updates are noise altogether.
 
 Figures show `{SHOWN_MEASURE}` at t = {SHOWN_TIME}. Movements that are exactly 0 at every width, such as those before a zero output has moved, are left out.
 
