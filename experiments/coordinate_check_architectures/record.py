@@ -94,6 +94,18 @@ Settings of the runs under µAdam: [{family}.yaml]({family}.yaml).
 """
 
 
+def _gradient_scale() -> str:
+    found = verdicts(read_rows(FOLDER / "gradient_scale.csv"), TOLERANCE)
+    names = dict.fromkeys(verdict.optimizer for verdict in found)
+    counts = {name: [v for v in found if v.optimizer == name and v.outcome != "still"] for name in names}
+    plain, scaled = (f"{sum(v.outcome == 'stable' for v in own)} of {len(own)}" for own in counts.values())
+    return f"""**Why learned optimizers' slopes are bent.** µP's gradients fall as 1/width, and the features of learned optimizers have constants
+(1e-5 in the normaliser, 1e-6 beside v, 1e-9 in Adafactor's factors) below which they are not free of scale. On the transformer, under the θ of the
+mixed meta-training, {plain} slopes are within ±{TOLERANCE:g} as gradients are, and {scaled} when every gradient is multiplied by the width
+(`python -m experiments.coordinate_check_architectures.gradient_scale`, [gradient_scale.csv](gradient_scale.csv)). What remains then is mostly attention's
+logits, queries and keys: sums over the head's entries of which only a part is aligned at first, and the rest falls as 1/√width."""
+
+
 def readme() -> str:
     """The record's text, from the stored data alone."""
     sections = "\n".join(_section(family, rows) for family, rows in _tables().items())
@@ -106,11 +118,10 @@ small_fc's, VeLO's, Celo2's), embeddings, attention logits and readout included,
 **Commands.** `python -m mulo.run -m --config-dir sweeps +figure=coordinate_check_transformer` (and `_mlp`,
 `_vit`, `_resnet`), and under a learned optimizer as the header of those files says; then `python -m experiments.coordinate_check_architectures.record runs/...`.
 
-Adam moves every matrix along its gradient, and what it says of µP is the cleanest. A learned optimizer's update also has a part that
-does not follow the gradient, whatever was meta-trained into it or left by chance; to the layer's output that part adds up as noise and falls as 1/√width,
-which bends slopes downwards at small widths. So do attention logits, sums over the head's entries of which only a part is aligned at first. Under the
-learned optimizers (θ from [meta_training_architectures](../meta_training_architectures)) the output matrix and the queries start at
-N(0, 1) and N(0, 1/n), because without a gradient, as below an output of 0, their updates are noise altogether.
+{_gradient_scale()}
+
+Under the learned optimizers (θ from [meta_training_architectures](../meta_training_architectures)) the output matrix starts at N(0, 1) and the
+queries at N(0, 1/n): without a gradient, as below an output of 0, a learned optimizer's updates mean nothing.
 
 Figures show `{SHOWN_MEASURE}` at t = {SHOWN_TIME}. Movements that are exactly 0 at every width, such as those before a zero output has moved, are left out.
 
