@@ -11,6 +11,8 @@ from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer, native
 from mulo.tasks import make_tasks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def flops():

@@ -23,7 +23,9 @@ def slow(name):
     return pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.fixture(scope="module", params=["small_fc", "velo", slow("celo2"), "celo2_orthogonal", slow("mu_adam")])
+@pytest.fixture(
+    scope="module", params=["small_fc", slow("velo"), slow("celo2"), slow("celo2_orthogonal"), slow("mu_adam")]
+)
 def compared(request, compiler_options):
     """The architecture, and what `over_devices` finds about it on 1, 2 and 4 devices."""
     found = python_on(4, "-m", "tests.evaluation.over_devices", request.param, json.dumps(compiler_options))
@@ -60,6 +62,7 @@ def losses(path):
         return [float(row[key]) for row in csv.DictReader(file) for key in ("train_loss", "test_loss")]
 
 
+@pytest.mark.slow
 def test_the_setting_spreads_an_evaluation(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
     small = ["task=mlp", "task.width=8", "task.batch_size=8", "evaluation.steps=4", "evaluation.seeds=2", "logger=none"]

@@ -52,6 +52,7 @@ def test_repeating_the_command_computes_nothing_again(main_job):
     assert ((place / "run/evaluation/results.csv").read_bytes(), (place / "run/metrics.jsonl").read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_a_multirun_evaluates_one_checkpoint_at_several_widths(main_job):
     place, _ = main_job
     arguments = ("-m", "mode=evaluate", "checkpoint=run", "task=mlp", "task.width=4,8", "task.depth=1")
@@ -63,6 +64,7 @@ def test_a_multirun_evaluates_one_checkpoint_at_several_widths(main_job):
     assert {row["optimizer"] for row in results} == {"small_fc_mup"}
 
 
+@pytest.mark.slow
 def test_one_bad_job_leaves_the_others_running(main_job):
     place, _ = main_job
     arguments = ("-m", "mode=evaluate", "checkpoint=run", "task=mlp", "task.width=-1,5", "task.depth=1")
@@ -98,6 +100,7 @@ def test_verify_agrees_and_exits_zero(main_job, request):
     assert done.out.count("yes") == 10
 
 
+@pytest.mark.slow
 def test_sp_twin_and_ablation_stand_in_the_table(main_job):
     place, _ = main_job
     sp = [argument.replace("small_fc_mup", "small_fc_sp") for argument in TINY]

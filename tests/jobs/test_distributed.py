@@ -65,6 +65,7 @@ def resumed(folder, stopped):
     return [process.wait(200) for process in start(folder, "run_dir=two")]
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_both_after_the_same_step(stopped):
     codes, steps = stopped
     assert codes == [143, 143]

@@ -63,6 +63,7 @@ def outcome(size):
     return compiled.memory_analysis().temp_size_in_bytes, moved
 
 
+@pytest.mark.slow
 def test_smaller_batches_need_less_memory():
     assert outcome(1)[0] < 0.5 * outcome(None)[0]
 

@@ -35,7 +35,7 @@ for devices in (1, 2, 4):
 """
 
 
-@pytest.mark.parametrize("architecture", ["small_fc", "velo"])
+@pytest.mark.parametrize("architecture", ["small_fc", pytest.param("velo", marks=pytest.mark.slow)])
 def test_one_two_and_four_devices_agree(architecture):
     printed = python_on(4, "-c", SCRIPT, architecture)
     found = [tuple(map(float, line.split())) for line in printed.splitlines()]

@@ -112,7 +112,7 @@ def trained(name):
     ("name", "apart"),
     [
         ("small_fc", 0.04),  # stopped half-way down, where seeds are 0.08 apart
-        ("velo", 0.01),
+        pytest.param("velo", 0.01, marks=pytest.mark.slow),
         pytest.param("celo2", 1e-3, marks=pytest.mark.slow),
         pytest.param("adamw", 1e-3, marks=pytest.mark.slow),
     ],
