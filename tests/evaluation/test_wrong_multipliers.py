@@ -24,11 +24,11 @@ from tests.distorted import Distorted
 
 pytestmark = pytest.mark.slow
 
-TEXT, IMAGES = StdlibTextDataConfig(sequence_length=32), EmbeddedDataConfig()
+TEXT, IMAGES = StdlibTextDataConfig(), EmbeddedDataConfig()
 ATTENTION = {"depth": 1, "heads": 1, "query_init": "zeros"}
 NETWORKS = {
     "mlp": (MLPConfig(depth=2), IMAGES),
-    "transformer": (TransformerConfig(batch_size=4, **ATTENTION), TEXT),
+    "transformer": (TransformerConfig(batch_size=8, **ATTENTION), TEXT),
     "vit": (ViTConfig(batch_size=16, **ATTENTION), IMAGES),
     "resnet": (ResNetConfig(depth=1, batch_size=8), IMAGES),
 }
@@ -58,7 +58,7 @@ def failures(family, config=ADAM, theta=None, power=0.0, widths=(64, 256), times
 
 @pytest.mark.parametrize("family", NETWORKS)
 def test_mup_passes(family):
-    assert failures(family) == {}
+    assert failures(family, widths=(64, 256, 1024) if family == "transformer" else (64, 256)) == {}
 
 
 @pytest.mark.parametrize("power", [0.5, -0.5])
@@ -73,7 +73,7 @@ def test_hidden_matrices_off_by_the_root_of_the_width(family, power):
 def test_attention_logits_over_the_root_of_the_head_size(monkeypatch):
     monkeypatch.setattr(Parametrization, "logit_scale", lambda self, size: size**-0.5)
     for family in ("transformer", "vit"):
-        assert failures(family)[X, "block_1/logits"] > 0.3
+        assert failures(family)[X, "block_1/logits"] > 0.2
 
 
 def test_a_readout_without_its_forward_multiplier(monkeypatch):
