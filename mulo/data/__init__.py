@@ -1,5 +1,6 @@
 """Examples for the optimizees, on the device."""
 
+from functools import cache
 from typing import TYPE_CHECKING, assert_never
 
 from mulo.config import (
@@ -47,11 +48,11 @@ def digests(config: DataConfig) -> dict[str, str]:
 
 def load(config: DataConfig) -> "Dataset":
     """Builds the dataset that the settings describe; raises DataError if a file is missing or damaged."""
-    from mulo.data import embedded, images, lm1b, sources, stdlib_text
+    from mulo.data import images, lm1b, sources, stdlib_text
 
     match config:
         case EmbeddedDataConfig():
-            return sources.in_memory(config.name, embedded.read())
+            return _embedded(config.name)
         case SyntheticDataConfig():
             return sources.synthetic(config)
         case ImageDataConfig():
@@ -62,6 +63,14 @@ def load(config: DataConfig) -> "Dataset":
             return lm1b.load(config)
         case _:
             assert_never(config)
+
+
+@cache
+def _embedded(name: str) -> "Dataset":
+    """One copy on the device, whoever asks: every contestant and member of a job does."""
+    from mulo.data import embedded, sources
+
+    return sources.in_memory(name, embedded.read())
 
 
 __all__ = ["check", "digests", "load"]

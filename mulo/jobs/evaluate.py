@@ -40,11 +40,12 @@ def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirro
     Raises:
         Interrupted: a stop was requested; finished cells are kept.
     """
-    parts = config.task.parts
+    parts, cells = config.task.parts, _cells(config, theta)
     for part in parts:
         place = folder if len(parts) == 1 else folder / part.family
         record = Record(place)
-        if not _run(config, part, _cells(config, part, theta), record, console, stop):
+        own = [cell for cell in cells if cell.task.family == part.family]
+        if not _run(config, part, own, record, console, stop):
             raise Interrupted(
                 int(stop.signal_number or 0),
                 f"Stopped; {len(record.curves)} trainings are kept in {place}. The same command goes on from there.",
@@ -64,15 +65,14 @@ def _run(config: Config, part: TaskBase, cells: Sequence[Cell], record: Record, 
         return run_grid(cells, settings.steps, settings.seeds, key, record, bar.update, stop.requested, mesh)
 
 
-def _cells(config: Config, part: TaskBase, theta: Theta) -> list[Cell]:
+def _cells(config: Config, theta: Theta) -> list[Cell]:
     settings, cells = config.evaluation, []
     thetas = [theta] + ([] if settings.sp_twin is None else [checkpoint.load(settings.sp_twin).theta])
     for chosen, tasks in evaluated(config):
         optimizer = make_optimizer(chosen, config.state_dtype)
         # A baseline's θ holds its settings.
         weights = thetas.pop(0) if thetas else optimizer.init(randomness.root(0))
-        own = [task for task in tasks if task.family == part.family]
-        cells += [Cell(chosen.name, task.parametrization, task, optimizer, weights) for task in own]
+        cells += [Cell(chosen.name, task.parametrization, task, optimizer, weights) for task in tasks]
     return cells
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mulo.errors import ConfigError
-from mulo.models.layers import ACTIVATIONS, Dense, Maker, Norm, layer
+from mulo.models.layers import ACTIVATIONS, Dense, Embedding, Maker, Norm, layer
 from mulo.parametrization import Role
 from mulo.types import Array, Layer
 
@@ -114,6 +114,8 @@ class Block(nnx.Module):
 class BlockStack(nnx.Module):
     """A network of `depth` blocks `block_1` …, one after the other, and a LayerNorm after the last."""
 
+    positions: Embedding | None
+
     def __init__(self, config: Heads, depth: int, width: int, make: Maker, causal: bool) -> None:
         self.names = tuple(f"block_{i}" for i in range(1, depth + 1))
         for name in self.names:
@@ -121,7 +123,12 @@ class BlockStack(nnx.Module):
         self.norm = Norm(make, width)
 
     def through_blocks(self, hidden: Array) -> Layers:
-        """[batch, length, width] → the same shape."""
+        """[batch, length, width] → the same shape; learned positions are added first."""
+        if self.positions is not None:
+            places = jnp.arange(hidden.shape[1])
+            offsets = self.positions(places)
+            yield Layer("positions", places, offsets, self.positions)
+            hidden = hidden + offsets
         for name in self.names:
             hidden = yield from getattr(self, name).layers(hidden, name)
         return self.norm(hidden)

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import jax.numpy as jnp
-
 from mulo.config.tasks import TransformerBase
 from mulo.models.attention import BlockStack
 from mulo.models.layers import Dense, Embedding, Maker, layer
@@ -32,10 +30,5 @@ class Transformer(BlockStack):
         """Runs the network on tokens [batch, length]; logits are [batch, length, vocabulary]."""
         hidden = self.embedding(inputs)
         yield Layer("embedding", inputs, hidden, self.embedding)
-        if self.positions is not None:
-            places = jnp.arange(inputs.shape[1])
-            offsets = self.positions(places)
-            yield Layer("positions", places, offsets, self.positions)
-            hidden = hidden + offsets
         hidden = yield from self.through_blocks(hidden)
         yield layer("output", self.output, hidden)

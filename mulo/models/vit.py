@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import jax.numpy as jnp
-
 from mulo.config.tasks import ViTBase
 from mulo.errors import ConfigError
 from mulo.models.attention import BlockStack
@@ -38,13 +36,7 @@ class ViT(BlockStack):
         """Runs the network on [batch, *input_shape]; logits are [batch, classes]."""
         patches = layer("input", self.input, self._patches(with_channels(inputs)))
         yield patches
-        hidden = patches.preactivation
-        if self.positions is not None:
-            places = jnp.arange(hidden.shape[1])
-            offsets = self.positions(places)
-            yield Layer("positions", places, offsets, self.positions)
-            hidden = hidden + offsets
-        hidden = yield from self.through_blocks(hidden)
+        hidden = yield from self.through_blocks(patches.preactivation)
         yield layer("output", self.output, hidden.mean(1))
 
     def _patches(self, images: Array) -> Array:
