@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mulo import data
 from mulo.config import EmbeddedDataConfig, SyntheticDataConfig
 from mulo.data import embedded, load
 from mulo.data.sources import in_memory, uniform_indices
@@ -160,6 +161,7 @@ def test_normalised_training_images_have_mean_0_and_variance_1(fashion):
 
 def test_missing_file_is_a_data_error(monkeypatch, tmp_path):
     read = embedded.read
+    data._embedded.cache_clear()
     monkeypatch.setattr(embedded, "read", lambda: read(tmp_path / "absent.npz"))
     with pytest.raises(DataError, match=r"absent\.npz cannot be read"):
         load(EmbeddedDataConfig())
