@@ -28,9 +28,20 @@ def _conf_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def _by_architecture(architecture: str, table: Mapping[str, Any]) -> Any:
-    """Lets one recipe hold numbers for each learned optimizer."""
-    return table.get(architecture, next(iter(table.values())))
+def _pick(key: Any, table: Mapping[str, Any]) -> Any:
+    """`${pick:key,{a:…,b:…}}`: one file holds values for each optimizer or scale; what is not named has the first."""
+    return table.get(key, next(iter(table.values())))
+
+
+def _logspace(first: float, last: float, count: int) -> list[float]:
+    """`${logspace:-1,-5,14}`: numbers from 10^first to 10^last, at equal distances on a log scale."""
+    return [10 ** (first + (last - first) * i / (count - 1)) for i in range(count)]
+
+
+def register_resolvers() -> None:
+    """What files under conf/ and sweeps/ may compute."""
+    OmegaConf.register_new_resolver("pick", _pick, replace=True)
+    OmegaConf.register_new_resolver("logspace", _logspace, replace=True)
 
 
 def _explicit_keys(overrides: list[str]) -> set[str]:
@@ -70,7 +81,7 @@ class _Main:
 
 def main() -> None:
     """Composes the configuration from the command line and runs one job, or several with `-m`."""
-    OmegaConf.register_new_resolver("by_architecture", _by_architecture, replace=True)
+    register_resolvers()
     jobs = _Main()
     hydra.main(version_base="1.3", config_path=str(_conf_dir()), config_name="config")(jobs.__call__)()
     sys.exit(max(jobs.codes, default=0))

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from mulo.config import Config, parse, to_dict
 from mulo.errors import ConfigError
 from mulo.optimizers import make_optimizer
-from mulo.run import _by_architecture, _conf_dir
+from mulo.run import _conf_dir, register_resolvers
 
 GROUPS = {
     group: sorted(path.stem for path in (_conf_dir() / group).glob("*.yaml"))
@@ -23,7 +23,7 @@ SWEEPS = sorted((_conf_dir().parent / "sweeps").glob("*/*.yaml"))
 
 
 def composed(*overrides: str) -> Config:
-    OmegaConf.register_new_resolver("by_architecture", _by_architecture, replace=True)
+    register_resolvers()
     with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
         raw = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
     return parse(raw)

@@ -9,6 +9,7 @@ from mulo.config.data import (
     StreamedDataConfig,
     SyntheticDataConfig,
 )
+from mulo.config.evaluation import EvaluationConfig, GridConfig, TuningConfig
 from mulo.config.optimizers import (
     AdamConfig,
     Celo2Config,
@@ -21,12 +22,12 @@ from mulo.config.parse import parse, parse_group, to_dict
 from mulo.config.root import (
     Config,
     CoordinateCheckConfig,
-    EvaluationConfig,
     LoggerConfig,
     OuterConfig,
     PlanConfig,
     RecipeConfig,
 )
+from mulo.config.sweeps import ClaimConfig, ReportConfig, SweepConfig
 from mulo.config.tasks import (
     Augmentation,
     MixedConfig,
@@ -46,11 +47,13 @@ __all__ = [
     "AdamConfig",
     "Augmentation",
     "Celo2Config",
+    "ClaimConfig",
     "Config",
     "CoordinateCheckConfig",
     "DataConfig",
     "EmbeddedDataConfig",
     "EvaluationConfig",
+    "GridConfig",
     "ImageDataConfig",
     "LM1BDataConfig",
     "LearnedOptimizerConfig",
@@ -62,16 +65,19 @@ __all__ = [
     "OuterConfig",
     "PlanConfig",
     "RecipeConfig",
+    "ReportConfig",
     "ResNetConfig",
     "ResNetMultiwidthConfig",
     "SmallFCConfig",
     "StdlibTextDataConfig",
     "StreamedDataConfig",
+    "SweepConfig",
     "SyntheticDataConfig",
     "TaskBase",
     "TaskConfig",
     "TransformerConfig",
     "TransformerMultiwidthConfig",
+    "TuningConfig",
     "VeLOConfig",
     "ViTConfig",
     "ViTMultiwidthConfig",

@@ -14,6 +14,7 @@ from mulo.config.data import (
     StdlibTextDataConfig,
     SyntheticDataConfig,
 )
+from mulo.config.evaluation import EvaluationConfig
 from mulo.config.optimizers import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.config.root import Config
 from mulo.config.settings import check
@@ -49,20 +50,29 @@ def parse(raw: Mapping[str, Any]) -> Config:
     rest = {key: value for key, value in raw.items() if key not in _CHOICES}
     plain = _build(Config, rest, "")
     config = Config(**{spec.name: getattr(plain, spec.name) for spec in fields(Config)} | chosen)
+    config = replace(config, evaluation=_with_groups(config.evaluation))
     check(config)
     return config
 
 
-def parse_group(group: str, raw: Any) -> Any:
+def _with_groups(evaluation: EvaluationConfig) -> EvaluationConfig:
+    """The evaluation's own task and data, where it has any, as settings."""
+    own = {key: getattr(evaluation, key) for key in ("task", "data")}
+    groups = {key: parse_group(key, raw, f"evaluation.{key}.") for key, raw in own.items() if raw is not None}
+    return replace(evaluation, **groups)
+
+
+def parse_group(group: str, raw: Any, prefix: str | None = None) -> Any:
     """Builds and checks the settings of one optimizer, task or dataset, such as those stored in a checkpoint."""
+    prefix = prefix or f"{group}."
     selector, schemas = _CHOICES[group]
     given: Any = raw.get(selector) if isinstance(raw, Mapping) else raw
     if given not in schemas:
-        raise ConfigError.value(f"{group}.{selector}", given, "one of " + ", ".join(schemas))
-    settings = _build(schemas[given], raw, f"{group}.")
+        raise ConfigError.value(f"{prefix}{selector}", given, "one of " + ", ".join(schemas))
+    settings = _build(schemas[given], raw, prefix)
     if isinstance(settings, MixedConfig):
-        settings = replace(settings, text=parse_group("data", settings.text))
-    check(settings, f"{group}.")
+        settings = replace(settings, text=parse_group("data", settings.text, f"{prefix}text."))
+    check(settings, prefix)
     return settings
 
 

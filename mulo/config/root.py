@@ -1,15 +1,17 @@
 """Settings of the jobs: meta-training recipe, evaluation, coordinate check, and the whole configuration."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mulo.config.data import DataConfig, EmbeddedDataConfig
+from mulo.config.evaluation import EvaluationConfig, TuningConfig
 from mulo.config.optimizers import AdamConfig, OptimizerConfig, VeLOConfig
 from mulo.config.settings import setting
+from mulo.config.sweeps import SCALES, ReportConfig, SweepConfig
 from mulo.config.tasks import MixedConfig, MLPConfig, TaskBase, TaskConfig
 from mulo.errors import ConfigError
 
-MODES = ("main", "meta_train", "evaluate", "coordinate_check", "parameters", "verify", "plan")
+MODES = ("main", "meta_train", "evaluate", "coordinate_check", "parameters", "verify", "plan", "report")
 
 
 @dataclass(frozen=True)
@@ -93,29 +95,6 @@ class RecipeConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
-    """What a finished θ is measured on, and beside what."""
-
-    widths: list[int] | None = setting(None, low=1)
-    """null: the task's own widths, and in mode=main also 2, 4 and 8 times the largest of them."""
-    steps: int = setting(200, low=1)
-    seeds: int = setting(3, low=1)
-    baselines: list[str] = field(default_factory=lambda: ["adamw", "mu_adam"])
-    """Any of `adamw` and `mu_adam`, with the settings below; [] for none."""
-    sp_twin: str | None = None
-    """Checkpoint of the same architecture meta-trained under SP, to stand beside a µP one."""
-    model_devices: int = setting(1, low=1)
-    """How many devices share each network: parameters, optimizer state and update."""
-    adamw: AdamConfig = field(default_factory=AdamConfig)
-    mu_adam: AdamConfig = field(default_factory=AdamConfig)
-
-    def check_together(self, prefix: str) -> None:
-        """Baselines are known by name."""
-        if not set(self.baselines) <= {"adamw", "mu_adam"}:
-            raise ConfigError.value(f"{prefix}baselines", self.baselines, "a list of adamw, mu_adam or both")
-
-
-@dataclass(frozen=True)
 class CoordinateCheckConfig:
     """Widths, or depths, and times at which pre-activation changes are measured (µLO, figure 2)."""
 
@@ -165,6 +144,10 @@ class Config:
     """The whole configuration of one job."""
 
     mode: str = setting("main", choices=MODES)
+    name: str | None = None
+    """What results call the optimizer, such as µLO_M; null: its own name."""
+    scale: str | None = setting(None, choices=SCALES)
+    """Of a sweep: `cpu` (hours on 2 cores), `paper` (the paper's sizes) or `smoke` (seconds)."""
     seed: int = setting(0, low=0, high=2**31 - 1)
     run_dir: str | None = None
     checkpoint: str | None = None
@@ -177,8 +160,11 @@ class Config:
     data: Any = field(default_factory=EmbeddedDataConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
     coordinate_check: CoordinateCheckConfig = field(default_factory=CoordinateCheckConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
     def check_together(self, prefix: str) -> None:
@@ -189,6 +175,11 @@ class Config:
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also=("evaluate", "coordinate_check"))
         _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=("coordinate_check",))
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
+        _check_belongs("report.of", self.report.of, self.mode, needed=("report",))
+        if self.name is not None and not set(self.name).isdisjoint("/\\\n"):
+            raise ConfigError.value("name", self.name, "a word without slashes")
+        if self.scale is not None and self.sweep.name is None:
+            raise ConfigError.value("scale", self.scale, "null where no sweep is chosen, as +figure=width does")
         if self.mode == "coordinate_check" and len(self.task.parts) > 1:
             raise ConfigError("mode=coordinate_check needs one architecture: choose a member, as task=transformer.")
         if self.mode == "coordinate_check" and self.coordinate_check.depths and not hasattr(self.task, "width"):
@@ -196,12 +187,11 @@ class Config:
                 f"coordinate_check.depths compares networks of one width, and task={self.task.name} has several: "
                 f"choose task={self.task.name.removesuffix('_multiwidth')} with task.width=…, or set depths to null."
             )
-        trains = self.mode in ("main", "meta_train")
-        if trains and not learned:
+        if self.mode == "meta_train" and not learned:
             raise ConfigError(
                 f"optimizer={self.optimizer.name} has no θ to meta-train: in mode={self.mode} choose a learned one "
                 "(small_fc_mup, small_fc_sp, velo_mup, velo_sp, celo2_mup, celo2_sp). Baselines join an evaluation "
-                "through evaluation.baselines, or stand alone in mode=evaluate."
+                "through evaluation.baselines, are tuned in mode=main, or stand alone in mode=evaluate."
             )
 
     def data_of(self, part: TaskBase) -> DataConfig:
@@ -210,12 +200,32 @@ class Config:
         return self.task.text if mixed_text else self.data
 
     @property
+    def contestant(self) -> str:
+        """What results call the optimizer."""
+        return self.name or self.optimizer.name
+
+    @property
+    def evaluated(self) -> "Config":
+        """The same with the task and the data of the evaluation in place of meta-training's."""
+        own = self.evaluation
+        return replace(self, task=own.task or self.task, data=own.data or self.data)
+
+    @property
+    def datasets(self) -> list[DataConfig]:
+        """All that meta-training and evaluation learn from, each once."""
+        found: list[DataConfig] = []
+        for config in (self, self.evaluated):
+            own = [config.data_of(part) for part in config.task.parts]
+            found += [data for data in own if data not in found]
+        return found
+
+    @property
     def parametrization(self) -> str:
         """The task's parametrization: its own where given, else the optimizer's."""
         return self.task.parametrization or self.optimizer.parametrization
 
 
-def _check_belongs(key: str, value: str | None, mode: str, needed: tuple[str, ...], also: tuple[str, ...]) -> None:
+def _check_belongs(key: str, value: str | None, mode: str, needed: tuple[str, ...], also: tuple[str, ...] = ()) -> None:
     if value is None and mode in needed:
         raise ConfigError(f"mode={mode} needs {key}=<path>, and none was given.")
     if value is not None and mode not in needed + also:

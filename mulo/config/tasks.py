@@ -49,13 +49,14 @@ class TaskBase:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def check_together(self, prefix: str) -> None:
-        """CompleteP needs residual blocks; a width given twice would count double in the meta-gradient by silence."""
+        """CompleteP needs residual blocks; a size given twice would count double in the meta-gradient by silence."""
         if self.parametrization == "completep" and not self.residual:
             advice = "CompleteP scales residual blocks, and this network has none."
             raise ConfigError.value(f"{prefix}parametrization", "completep", "null, sp or mup", advice)
-        widths = getattr(self, "widths", [])
-        if len(set(widths)) < len(widths):
-            raise ConfigError.value(f"{prefix}widths", widths, "a list without repetitions")
+        for key in ("widths", "depths"):
+            sizes = getattr(self, key, None) or []
+            if len(set(sizes)) < len(sizes):
+                raise ConfigError.value(f"{prefix}{key}", sizes, "a list without repetitions")
 
     @property
     def blocks(self) -> int:
@@ -66,6 +67,11 @@ class TaskBase:
     def all_widths(self) -> list[int]:
         """Of its networks, in the order given."""
         raise NotImplementedError
+
+    @property
+    def all_depths(self) -> list[int]:
+        """Of its networks: every width has every depth."""
+        return list(getattr(self, "depths", None) or [self.depth])
 
     @property
     def parts(self) -> Sequence["TaskBase"]:
@@ -87,9 +93,11 @@ class _One:
 
 @dataclass(frozen=True)
 class _Several:
-    """Several widths, each its own estimator in meta-training."""
+    """Several widths, and perhaps several depths, each network its own estimator in meta-training."""
 
     widths: list[int] = setting([128, 512, 1024], low=1, high=1_000_000)
+    depths: list[int] | None = setting(None, low=1, high=1024)
+    """Several depths, each at every width, instead of `depth`; null: that one."""
 
     @property
     def all_widths(self) -> list[int]:

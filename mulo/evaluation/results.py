@@ -13,11 +13,35 @@ import numpy as np
 from mulo.errors import MuloError
 
 
+class CurveKey(NamedTuple):
+    """What a set of loss curves belongs to; as text such as `velo_mup/mup/w128/d3/n200`."""
+
+    optimizer: str
+    parametrization: str
+    width: int
+    depth: int
+    steps: int
+
+    def __str__(self) -> str:
+        return f"{self.optimizer}/{self.parametrization}/w{self.width}/d{self.depth}/n{self.steps}"
+
+    @classmethod
+    def parse(cls, text: str) -> "CurveKey":
+        """From the text; raises MuloError for another one."""
+        try:
+            optimizer, parametrization, *sizes = text.split("/")
+            return cls(optimizer, parametrization, *(int(size[1:]) for size in sizes))
+        except (ValueError, TypeError) as error:
+            raise MuloError(
+                f"{text!r} is not the name of a curve, such as {CurveKey('adamw', 'sp', 128, 3, 200)}."
+            ) from error
+
+
 class Result(NamedTuple):
     """One optimizee trained once."""
 
     optimizer: str
-    """As in `optimizer=<name>`; `parametrization` is the network's, 'sp' or 'mup'."""
+    """The contestant's name, in most cases as in `optimizer=<name>`; `parametrization` is the network's."""
     parametrization: str
     task: str
     """Name of the family that the network belongs to; its width and depth have fields of their own."""
@@ -28,12 +52,22 @@ class Result(NamedTuple):
     train_loss: float
     test_loss: float
     status: str
-    """'finished' or 'diverged(<step>)'."""
+    """'finished', 'diverged(<step>)' or 'failed(<reason>)'."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether there was no training: what was asked could not be computed."""
+        return self.status.startswith("failed")
 
     @property
     def diverged(self) -> bool:
         """Whether training stopped being finite, at its end or before."""
-        return self.status != "finished" or not math.isfinite(self.train_loss + self.test_loss)
+        return not self.failed and (self.status != "finished" or not math.isfinite(self.train_loss + self.test_loss))
+
+    @property
+    def key(self) -> str:
+        """Under which its curves are kept."""
+        return str(CurveKey(self.optimizer, self.parametrization, self.width, self.depth, self.steps))
 
 
 class Summary(NamedTuple):
@@ -115,9 +149,14 @@ def _result(row: list[str], place: str) -> Result:
 
 
 def summarize(results: Iterable[Result]) -> list[Summary]:
-    """Groups results that differ only in their seed, in the order in which the groups first appear."""
+    """Groups results that differ only in their seed, in the order in which the groups first appear.
+
+    What failed has no result and is left out.
+    """
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
+        if result.failed:
+            continue
         groups.setdefault(tuple(getattr(result, name) for name in _GROUP), []).append(result)
     return [_summary(key, members) for key, members in groups.items()]
 
@@ -150,13 +189,8 @@ def by_optimizer(summaries: Iterable[Summary]) -> dict[tuple[str, str], dict[int
     return found
 
 
-def curve_key(optimizer: str, parametrization: str, width: int) -> str:
-    """The name of one set of curves, such as `velo_mup/mup/w128`."""
-    return f"{optimizer}/{parametrization}/w{width}"
-
-
 def write_curves(curves: Mapping[str, np.ndarray], path: Path) -> None:
-    """Writes loss curves [seeds, steps] under their `curve_key` as one npz file."""
+    """Writes loss curves [seeds, steps], such as those of `CurveKey`s, as one npz file."""
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **curves)
 

@@ -1,4 +1,4 @@
-"""Trains one optimizee from start to end under one optimizer, all seeds in one program."""
+"""Trains optimizees from start to end, all in one program: several seeds, or several settings of an optimizer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,18 +19,22 @@ _CHUNKS = 20
 
 
 class Rollout(NamedTuple):
-    """Outcome of a training; the leading axis is that of the seeds."""
+    """Outcome of trainings; the leading axis is that of the trainings, such as seeds."""
 
     curve: np.ndarray
-    """[seeds, steps] minibatch loss before each step; not finite from the step of a divergence on."""
+    """[trainings, steps] minibatch loss before each step; not finite from the step of a divergence on."""
     train_loss: np.ndarray
-    """[seeds] over fixed training examples, at the end."""
+    """[trainings] over fixed training examples, at the end."""
     test_loss: np.ndarray
-    """[seeds] over held-out examples, at the end."""
+    """[trainings] over held-out examples, at the end."""
+    test_curve: np.ndarray
+    """[trainings, points] loss over held-out examples on the way, the last at the end."""
+    test_steps: np.ndarray
+    """[points] inner steps done at each of them."""
 
-    def status(self, seed: int) -> str:
+    def status(self, training: int) -> str:
         """`finished`, or `diverged(<step>)` with the first step whose loss is not finite (`steps` for the end)."""
-        losses = np.append(self.curve[seed], self.train_loss[seed] + self.test_loss[seed])
+        losses = np.append(self.curve[training], self.train_loss[training] + self.test_loss[training])
         bad = np.flatnonzero(~np.isfinite(losses))
         return f"diverged({bad[0]})" if len(bad) else "finished"
 
@@ -44,6 +48,8 @@ def rollout(
     key: Array,
     on_progress: Callable[[int, float], None] = lambda done, loss: None,
     mesh: Mesh | None = None,
+    settings: int | None = None,
+    test_points: int = 1,
 ) -> Rollout:
     """Trains `seeds` networks for `steps` steps each.
 
@@ -58,23 +64,39 @@ def rollout(
         key: root of their randomness.
         on_progress: called after every chunk with the steps done so far and the mean loss there.
         mesh: devices that share each network, as `model_mesh` makes them; None: the default device alone.
+        settings: where given, `theta` holds as many θ along its leading axes, each of which trains every seed;
+            trainings are then ordered by θ, and within by seed.
+        test_points: how often the test loss is measured on the way, the end included; at most once per chunk.
     """
     chunk, data_at, where = _chunk(steps), task.data_at, None
     if mesh is not None:
         optimizer, theta, data_at = OverDevices(optimizer, mesh), replicate(mesh, theta), partial(LaidOut(mesh), task)
         where = placement(mesh, jax.eval_shape(partial(start, task, optimizer, theta, steps), key))
-    training = jax.jit(jax.vmap(partial(start, task, optimizer, theta, steps)), out_shardings=where)(
-        randomness.each(randomness.branch(key, "init"), seeds)
-    )
-    advance = jax.jit(partial(_advance, task, optimizer, steps, chunk), donate_argnums=1, out_shardings=(where, None))
-    keys, curves = randomness.each(randomness.branch(key, "data"), seeds), []
-    for done in range(0, steps, chunk):
-        data = data_at(done // chunk)
-        training, losses = advance(theta, training, data, keys, done)
+    keys = {part: _repeated(key, part, seeds, settings or 1) for part in ("init", "data")}
+    axis = None if settings is None else 0
+    theta = theta if settings is None else jax.tree.map(lambda x: jnp.repeat(x, seeds, axis=0), theta)
+    begin = partial(start, task, optimizer)
+    training = jax.jit(jax.vmap(begin, (axis, None, 0)), out_shardings=where)(theta, steps, keys["init"])
+    run = partial(_advance, task, optimizer, steps, chunk, axis)
+    advance = jax.jit(run, donate_argnums=1, out_shardings=(where, None))
+    evaluate = jax.jit(partial(_full_losses, task), static_argnums=2)
+    curves, tests = [], {}
+    for done in range(chunk, steps + 1, chunk):
+        data = data_at(done // chunk - 1)
+        training, losses = advance(theta, training, data, keys["data"], done - chunk)
         curves.append(np.asarray(losses))
-        on_progress(done + chunk, float(losses[:, -1].mean()))
-    final = jax.jit(partial(_final_losses, task))(training.params, data)
-    return Rollout(np.concatenate(curves, axis=1), *(np.asarray(loss) for loss in final))
+        on_progress(done, float(losses[:, -1].mean()))
+        if done * test_points // steps > (done - chunk) * test_points // steps:
+            tests[done] = np.asarray(evaluate(training.params, data, "test"))
+    train = np.asarray(evaluate(training.params, data, "train"))
+    found = np.stack(list(tests.values()), axis=1)
+    return Rollout(np.concatenate(curves, axis=1), train, found[:, -1], found, np.array(list(tests)))
+
+
+def _repeated(key: Array, name: str, seeds: int, settings: int) -> Array:
+    """[settings · seeds] keys: every setting meets the same networks and minibatches."""
+    own = randomness.each(randomness.branch(key, name), seeds)
+    return own if settings == 1 else jnp.tile(own, settings)
 
 
 def _chunk(steps: int) -> int:
@@ -87,20 +109,20 @@ def _advance(
     optimizer: LearnedOptimizer,
     steps: int,
     chunk: int,
+    axis: int | None,
     theta: Theta,
     training: Training,
     data: Any,
     keys: Array,
     done: Array,
 ) -> tuple[Training, Array]:
-    def one(training: Training, key: Array) -> tuple[Training, Array]:
+    def one(theta: Theta, training: Training, key: Array) -> tuple[Training, Array]:
         step_keys = jax.vmap(lambda i: randomness.branch(key, done + i))(jnp.arange(chunk))
         return unroll(task, optimizer, theta, training, steps, data, step_keys)
 
-    return jax.vmap(one)(training, keys)
+    return jax.vmap(one, (axis, 0, 0))(theta, training, keys)
 
 
-def _final_losses(task: Task, params: Any, data: Any) -> tuple[Array, Array]:
-    # One network at a time: the activations of thousands of examples need not exist for all seeds at once.
-    losses = [jax.lax.map(lambda p, split=split: task.full_loss(p, data, split), params) for split in ("train", "test")]
-    return losses[0], losses[1]
+def _full_losses(task: Task, params: Any, data: Any, split: str) -> Array:
+    # One network at a time: the activations of thousands of examples need not exist for all trainings at once.
+    return jax.lax.map(lambda p: task.full_loss(p, data, split), params)

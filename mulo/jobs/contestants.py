@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mulo import checkpoint, data
-from mulo.config import AdamConfig, Config, OptimizerConfig, TaskBase
+from mulo.config import Config, OptimizerConfig, TaskBase
 from mulo.planning.plan import Contestant
 from mulo.tasks import SupervisedTask, make_tasks
 from mulo.types import Dataset
@@ -37,23 +37,42 @@ def trained(config: Config) -> Contestant:
 
 def evaluated(config: Config) -> list[Contestant]:
     """All contestants of the evaluation that follows meta-training, or of mode=evaluate."""
-    settings = config.evaluation
+    settings, config = config.evaluation, config.evaluated
     configs: list[OptimizerConfig] = [config.optimizer]
     if settings.sp_twin is not None:
         configs.append(checkpoint.read_meta(settings.sp_twin).optimizer)
     configs += [getattr(settings, name) for name in settings.baselines]
-    alone = config.mode == "evaluate" or isinstance(config.optimizer, AdamConfig)
-    config = replace(config, mode="evaluate" if alone else "main")
+    config = replace(config, mode="evaluate" if config.mode == "evaluate" else "main")
     own = config.task.parametrization
     return [Contestant(chosen, _networks(config, own or chosen.parametrization, evaluates=True)) for chosen in configs]
 
 
+def tuning_of(config: Config) -> Contestant:
+    """A baseline with the networks on which its settings are tried: of one width, of an oracle's every width."""
+    own, tasks = config.evaluated, []
+    for part in own.task.parts:
+        chosen = widths(own, part) if config.tuning.each_width else [tuned_width(config, part)]
+        tasks += make_tasks(part, own.parametrization, dataset_of(own, part), chosen, [part.depth])
+    return Contestant(config.optimizer, tasks)
+
+
+def tuned_width(config: Config, part: TaskBase) -> int:
+    """Where settings are compared: on the largest width that a learned optimizer would be meta-trained on."""
+    same = [own for own in config.task.parts if own.family == part.family]
+    return config.tuning.width or max((same or [part])[0].all_widths)
+
+
 def _networks(config: Config, parametrization: str, evaluates: bool = False) -> list[SupervisedTask]:
     """Of every architecture, at its own widths or at those of the evaluation."""
+    own = config.evaluation
     return [
         task
         for part in config.task.parts
         for task in make_tasks(
-            part, parametrization, dataset_of(config, part), widths(config, part) if evaluates else part.all_widths
+            part,
+            parametrization,
+            dataset_of(config, part),
+            widths(config, part) if evaluates else None,
+            own.depths if evaluates else None,
         )
     ]

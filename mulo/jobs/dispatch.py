@@ -1,19 +1,25 @@
 """From a checked configuration to its job."""
 
+import json
+from pathlib import Path
+
 from rich.console import Console
 
 from mulo import distributed
 from mulo.cache import keep_compiled_programs
-from mulo.config import Config, LoggerConfig, to_dict
+from mulo.config import AdamConfig, Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
-from mulo.jobs import memory, run_directory
+from mulo.evaluation.results import replacing
+from mulo.jobs import memory, run_directory, theta_store
 from mulo.jobs.coordinate_check import coordinate_check
-from mulo.jobs.evaluate import evaluate
+from mulo.jobs.evaluate import ThetaOf, evaluate
 from mulo.jobs.meta_train import meta_train
 from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
-from mulo.jobs.stopping import graceful_stop
+from mulo.jobs.spent import seconds, spending
+from mulo.jobs.stopping import Stop, graceful_stop
 from mulo.jobs.theta import theta_of
+from mulo.jobs.tune import tune
 from mulo.jobs.verify import verify
 from mulo.reporting.wandb_mirror import WandbMirror
 
@@ -25,7 +31,7 @@ def run(config: Config) -> int:
     keep_compiled_programs()
     console = Console(quiet=not distributed.leads())
     _check_machine(config)
-    shared = config.mode in ("main", "meta_train")
+    shared = config.mode in ("main", "meta_train") and not isinstance(config.optimizer, AdamConfig)
     if not shared:
         distributed.leave()
     if distributed.leads():
@@ -43,6 +49,7 @@ def _check_machine(config: Config) -> None:
 
 
 def _follow(config: Config, console: Console) -> None:
+    config = theta_store.training_of(config)
     folder = run_directory.choose(config)
     mirror = WandbMirror(LoggerConfig(name="none"), folder, {})
     with graceful_stop(console) as stop:
@@ -65,9 +72,27 @@ def _lead(config: Config, console: Console) -> int:
         if config.mode == "coordinate_check":
             return coordinate_check(config, theta, folder, console, mirror)
         if config.mode in ("main", "meta_train"):
-            theta = meta_train(config, folder, console, mirror, stop)
+            theta_of_network = _made_ready(config, folder, console, mirror, stop)
             distributed.leave()
+        else:
+            theta_of_network = lambda task: theta  # noqa: E731
         if config.mode in ("main", "evaluate"):
             beside = folder / "evaluation" if config.mode == "main" else folder
-            evaluate(config, theta, beside, console, mirror, stop)
+            evaluate(config, theta_of_network, beside, console, mirror, stop)
         return 0
+
+
+def _made_ready(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> ThetaOf:
+    """Meta-trains θ, or tunes a baseline. Jobs of a sweep share meta-trainings that do not differ."""
+    if isinstance(config.optimizer, AdamConfig):
+        with spending(folder):
+            tuned = tune(config, folder, console, stop)
+        return tuned
+    training = theta_store.training_of(config)
+    place = folder if training is config else run_directory.open_run(training)
+    with spending(place):
+        theta = meta_train(training, place, console, mirror, stop)
+    if place != folder:
+        with replacing(folder / "theta.json") as partial:
+            partial.write_text(json.dumps({"directory": str(place), "seconds": seconds(place)}) + "\n")
+    return lambda task: theta

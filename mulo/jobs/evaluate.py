@@ -1,7 +1,8 @@
 """mode=evaluate: a θ beside its SP twin and Adam, on widths inside and beyond its meta-training range."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -10,29 +11,34 @@ from mulo.config import Config, TaskBase, TaskConfig, parse_group
 from mulo.errors import Interrupted
 from mulo.evaluation.grid import Cell, Record, run_grid
 from mulo.evaluation.model_devices import model_mesh
-from mulo.evaluation.results import summarize
+from mulo.evaluation.results import CurveKey, Summary, summarize
 from mulo.jobs.contestants import dataset_of, evaluated, widths
 from mulo.jobs.stopping import Stop
 from mulo.optimizers import make_optimizer
 from mulo.reporting import plots
-from mulo.reporting.labels import label_of_family
+from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.progress import progress
 from mulo.reporting.tables import print_results
 from mulo.reporting.wandb_mirror import WandbMirror
-from mulo.types import Theta
+from mulo.types import LayeredTask, Theta
+
+ThetaOf = Callable[[LayeredTask], Theta]
+"""Which θ trains a network: nearly always the same one, of a baseline the one tuned for it."""
 
 
 def trained_widths(config: Config, part: TaskBase) -> list[int]:
     """The widths of this architecture that θ was meta-trained on; none for a baseline."""
-    if config.mode == "main":
-        return part.all_widths
-    if config.checkpoint is None:
-        return []
-    task: TaskConfig = parse_group("task", checkpoint.read_meta(config.checkpoint).config["task"])
+    task: TaskConfig = config.task
+    if config.mode != "main":
+        if config.checkpoint is None:
+            return []
+        task = parse_group("task", checkpoint.read_meta(config.checkpoint).config["task"])
     return [width for own in task.parts if own.family == part.family for width in own.all_widths]
 
 
-def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> None:
+def evaluate(
+    config: Config, theta_of: ThetaOf, folder: Path, console: Console, mirror: WandbMirror, stop: Stop
+) -> None:
     """Runs the grid, prints the table, writes results.csv, curves.npz and both figures into `folder`.
 
     Several architectures have a folder each inside it.
@@ -40,12 +46,12 @@ def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirro
     Raises:
         Interrupted: a stop was requested; finished cells are kept.
     """
-    parts, cells = config.task.parts, _cells(config, theta)
+    parts, cells = config.evaluated.task.parts, _cells(config, theta_of)
     for part in parts:
         place = folder if len(parts) == 1 else folder / part.family
         record = Record(place)
         own = [cell for cell in cells if cell.task.family == part.family]
-        if not _run(config, part, own, record, console, stop):
+        if not _run(config, own, record, console, stop):
             raise Interrupted(
                 int(stop.signal_number or 0),
                 f"Stopped; {len(record.curves)} trainings are kept in {place}. The same command goes on from there.",
@@ -53,40 +59,89 @@ def evaluate(config: Config, theta: Theta, folder: Path, console: Console, mirro
         _report(config, part, record, place, console, mirror)
 
 
-def _run(config: Config, part: TaskBase, cells: Sequence[Cell], record: Record, console: Console, stop: Stop) -> bool:
+def _run(config: Config, cells: Sequence[Cell], record: Record, console: Console, stop: Stop) -> bool:
     settings = config.evaluation
     mesh = model_mesh(settings.model_devices)
+    console.print(f"Evaluating {_said(cells, settings.seeds)}{_shared(settings.model_devices)}.")
+
+    def warn(cell: Cell, reason: str) -> None:
+        console.print(f"{label(cell.name)} on {cell.task.name} failed: {reason}. The others go on.", highlight=False)
+
+    with progress("evaluation", sum(cell.steps for cell in cells), 0, "loss") as bar:
+        key = randomness.branch(randomness.root(settings.seed), "evaluation")
+        points = settings.test_points
+        return run_grid(cells, settings.seeds, key, record, bar.update, stop.requested, mesh, points, warn)
+
+
+def _said(cells: Sequence[Cell], seeds: int) -> str:
+    """What the grid consists of, such as `velo_mup, adamw on MLP of widths [64, 128], 200 steps, 3 seeds`."""
+
+    def each(values: list[Any]) -> str:
+        found = list(dict.fromkeys(values))
+        return str(found[0]) if len(found) == 1 else str(found)
+
     names = ", ".join(dict.fromkeys(cell.name for cell in cells))
-    over = f", each network on {settings.model_devices} devices" if mesh else ""
-    sizes = f"widths {widths(config, part)}, {settings.steps} steps, {settings.seeds} seeds{over}"
-    console.print(f"Evaluating {names} on {label_of_family(part.family)} of {sizes}.")
-    with progress("evaluation", len(cells) * settings.steps, 0, "loss") as bar:
-        key = randomness.branch(randomness.root(config.seed), "evaluation")
-        return run_grid(cells, settings.steps, settings.seeds, key, record, bar.update, stop.requested, mesh)
+    tasks = [cell.task for cell in cells]
+    sizes = f"widths {each([task.width for task in tasks])}, depths {each([task.depth for task in tasks])}"
+    steps = each([cell.steps for cell in cells])
+    return f"{names} on {label_of_family(tasks[0].family)} of {sizes}, {steps} steps, {seeds} seeds"
 
 
-def _cells(config: Config, theta: Theta) -> list[Cell]:
+def _shared(devices: int) -> str:
+    return f", each network on {devices} devices" if devices > 1 else ""
+
+
+def _cells(config: Config, theta_of: ThetaOf) -> list[Cell]:
     settings, cells = config.evaluation, []
-    thetas = [theta] + ([] if settings.sp_twin is None else [checkpoint.load(settings.sp_twin).theta])
-    for chosen, tasks in evaluated(config):
+    known: list[ThetaOf] = [theta_of]
+    if settings.sp_twin is not None:
+        twin = checkpoint.load(settings.sp_twin).theta
+        known.append(lambda task: twin)
+    for index, (chosen, tasks) in enumerate(evaluated(config)):
         optimizer = make_optimizer(chosen, config.state_dtype)
         # A baseline's θ holds its settings.
-        weights = thetas.pop(0) if thetas else optimizer.init(randomness.root(0))
-        cells += [Cell(chosen.name, task.parametrization, task, optimizer, weights) for task in tasks]
+        fixed = None if index < len(known) else optimizer.init(randomness.root(0))
+        name = config.contestant if index == 0 else chosen.name
+        for steps in settings.all_horizons:
+            for task in tasks:
+                theta = known[index](task) if fixed is None else fixed
+                cells.append(Cell(name, task.parametrization, task, optimizer, theta, steps))
     return cells
 
 
 def _report(
     config: Config, part: TaskBase, record: Record, folder: Path, console: Console, mirror: WandbMirror
 ) -> None:
-    summaries, largest = summarize(record.results), max(widths(config, part))
+    summaries = summarize(record.results)
     print_results(summaries, console)
-    what, on = label_of_family(part.family), dataset_of(config, part).name
-    title = f"{what}, depth {part.depth}, {config.evaluation.steps} steps on {on}"
-    plots.loss_over_width(summaries, folder / "loss_over_width", trained_widths(config, part), title)
-    at_largest = {key: curve for key, curve in record.curves.items() if key.endswith(f"/w{largest}")}
-    plots.curves(at_largest, folder / "curves", f"{title}, width {largest}")
-    several = len(config.task.parts) > 1
-    for name in ("loss_over_width", "curves"):
-        mirror.picture(f"{name}/{part.family}" if several else name, folder / f"{name}.png")
+    several, groups = len(config.evaluated.task.parts) > 1, _groups(summaries)
+    for (depth, steps), members in groups.items():
+        suffix = "" if len(groups) == 1 else f"_d{depth}_n{steps}"
+        _draw(config, part, members, record, folder, suffix)
+        for name in ("loss_over_width", "curves"):
+            sent = f"{name}{suffix}/{part.family}" if several else f"{name}{suffix}"
+            mirror.picture(sent, folder / f"{name}{suffix}.png")
     console.print(f"Results: {record.results_path}, figures beside it.", soft_wrap=True)
+
+
+def _groups(summaries: Sequence[Summary]) -> dict[tuple[int, int], list[Summary]]:
+    """One picture shows one depth and one number of steps."""
+    groups: dict[tuple[int, int], list[Summary]] = {}
+    for summary in summaries:
+        groups.setdefault((summary.depth, summary.steps), []).append(summary)
+    return groups
+
+
+def _draw(
+    config: Config, part: TaskBase, summaries: Sequence[Summary], record: Record, folder: Path, suffix: str
+) -> None:
+    depth, steps = summaries[0].depth, summaries[0].steps
+    what, on = label_of_family(part.family), dataset_of(config.evaluated, part).name
+    title = f"{what}, depth {depth}, {steps} steps on {on}"
+    plots.loss_over_width(summaries, folder / f"loss_over_width{suffix}", trained_widths(config, part), title)
+    largest = max(widths(config.evaluated, part))
+    at_largest = {
+        key: curve for key, curve in record.curves.items() if CurveKey.parse(key)[2:] == (largest, depth, steps)
+    }
+    if at_largest:
+        plots.curves(at_largest, folder / f"curves{suffix}", f"{title}, width {largest}")

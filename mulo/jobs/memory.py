@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mulo.config import Config
+from mulo.config import AdamConfig, Config
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants
 from mulo.meta.devices import particle_mesh
@@ -22,7 +22,8 @@ def check(config: Config) -> None:
     if available is None:
         return
     platform = memory.this_platform(config.state_dtype, config.evaluation.model_devices)
-    if config.mode in ("main", "meta_train"):
+    learned = not isinstance(config.optimizer, AdamConfig)
+    if config.mode in ("main", "meta_train") and learned:
         devices = particle_mesh(config.recipe.pairs).size
         check_meta_training(config, contestants.trained(config), platform, available, devices)
     if config.mode in ("main", "evaluate"):

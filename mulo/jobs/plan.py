@@ -8,10 +8,11 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from mulo.config import AdamConfig, Config
+from mulo.config import AdamConfig, Config, to_dict
 from mulo.errors import MemoryLimitError
 from mulo.evaluation.results import replacing
 from mulo.jobs import contestants, memory
+from mulo.jobs.contestants import tuning_of
 from mulo.meta.devices import particle_mesh
 from mulo.optimizers import make_optimizer
 from mulo.planning import accelerators
@@ -44,7 +45,9 @@ def make_plan(config: Config) -> Plan:
     clock, said = _clock(config, trained, platform, available)
     learned = not isinstance(config.optimizer, AdamConfig)
     phases = planning.meta_training(trained, config.recipe, clock) if learned else []
-    steps = config.evaluation.steps * config.evaluation.seeds
+    if not learned:
+        phases.append(planning.phase("tuning", [tuning_of(config)], _tuning_steps(config), clock))
+    steps = sum(config.evaluation.all_horizons) * config.evaluation.seeds
     phases.append(planning.phase("evaluation", evaluated, steps, clock))
     theta = jax.eval_shape(make_optimizer(config.optimizer).init, jax.eval_shape(lambda: jax.random.key(0)))
     return Plan(
@@ -56,6 +59,11 @@ def make_plan(config: Config) -> Plan:
         memory=_memory(config, trained, evaluated, platform),
         memory_available=available,
     )
+
+
+def _tuning_steps(config: Config) -> int:
+    own = config.tuning
+    return math.prod(map(len, to_dict(own.grid).values())) * own.seeds * own.steps
 
 
 def _where(config: Config) -> tuple[Platform, str, float | None]:

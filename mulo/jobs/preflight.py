@@ -30,8 +30,8 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
     if config.evaluation.sp_twin is not None:
         _check_twin(config)
     if config.mode != "verify":
-        for part in config.task.parts:
-            data.check(config.data_of(part))
+        for own in config.datasets:
+            data.check(own)
     if config.mode == "plan":
         _check_output(config)
     elif config.mode != "verify":

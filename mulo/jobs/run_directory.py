@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,29 @@ from mulo.config import Config, to_dict
 from mulo.errors import ConfigError, DataError
 from mulo.evaluation.results import replacing
 
-_DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan")
+_DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan", "sweep", "report")
 """Settings that may change between two starts of one run."""
 
 
 def choose(config: Config) -> Path:
-    """The run directory asked for, or `runs/<what it is>-<hash of all settings>`: same settings, same directory."""
+    """The run directory asked for, or `runs/<what it is>-<hash of all settings>`: same settings, same directory.
+
+    Jobs of a sweep are in a folder of their own, `runs/<sweep>-<scale>/`.
+    """
     if config.run_dir is not None:
         return Path(config.run_dir)
     settings = {key: value for key, value in to_dict(config).items() if key not in _DECIDES_NOTHING}
     job = "train" if config.mode in ("main", "meta_train") else config.mode
     text = json.dumps([job, settings], sort_keys=True)
-    name = [config.optimizer.name, config.task.name, config.recipe.name, f"seed{config.seed}"]
+    name = [config.contestant, config.task.name, config.recipe.name, f"seed{config.seed}"]
     prefix = [] if job == "train" else [config.mode]
-    return Path("runs") / "-".join([*prefix, *name, hashlib.sha256(text.encode()).hexdigest()[:6]])
+    whole = "-".join([*prefix, *name, hashlib.sha256(text.encode()).hexdigest()[:6]])
+    return _parent(config) / re.sub(r"[^\w.=-]+", "_", whole)
+
+
+def _parent(config: Config) -> Path:
+    sweep = config.sweep.name
+    return Path("runs") if sweep is None else Path("runs") / f"{sweep}-{config.scale or 'own'}"
 
 
 def check(config: Config) -> None:
@@ -85,8 +95,8 @@ def open_run(config: Config) -> Path:
 def _digests(config: Config, stored: Path) -> dict[str, str]:
     """Of all data of the task: the configuration says where they are, not what they hold."""
     found: dict[str, str] = {}
-    for part in config.task.parts:
-        found |= data.digests(config.data_of(part))
+    for own in config.datasets:
+        found |= data.digests(own)
     then = json.loads(stored.read_text()) if stored.exists() else {}
     if differing := [name for name in then if name in found and then[name] != found[name]]:
         raise DataError(

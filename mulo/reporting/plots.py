@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mulo.errors import MuloError
-from mulo.evaluation.results import Summary, by_optimizer
+from mulo.evaluation.results import CurveKey, Summary, by_optimizer
 from mulo.reporting import style
 from mulo.reporting.coordinate_plot import coordinate_check
 from mulo.reporting.labels import label
@@ -74,7 +74,7 @@ def _shade(axes: Any, widths: Sequence[int]) -> None:
 def curves(curves: Mapping[str, np.ndarray], stem: Path, title: str) -> None:
     """Train loss over inner steps at one width: mean and range over seeds, after a running median of each.
 
-    `curves` maps `curve_key`s to arrays [seeds, steps]. From the step at which a seed stops being finite,
+    `curves` maps `CurveKey`s to arrays [seeds, steps]. From the step at which a seed stops being finite,
     marked by a cross at the top edge, mean and range are over the others. The y axis ends at four times the
     largest loss of the first step. Raises MuloError where one optimizer appears at two widths.
     """
@@ -97,9 +97,9 @@ def _one_width(curves: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.nda
     """Curves by (optimizer, parametrization), nan from each seed's first step that is not finite."""
     found: dict[tuple[str, str], np.ndarray] = {}
     for key, values in curves.items():
-        optimizer, parametrization, _ = key.split("/")
+        optimizer, parametrization, *_ = CurveKey.parse(key)
         if (optimizer, parametrization) in found:
-            raise MuloError(f"Curves of {optimizer} at two widths were given: a picture shows one width.")
+            raise MuloError(f"Curves of {optimizer} on two networks were given: a picture shows one.")
         alive = np.logical_and.accumulate(np.isfinite(values), axis=1)
         found[optimizer, parametrization] = np.where(alive, values, np.nan)
     return found

@@ -1,6 +1,7 @@
 """Tasks: networks with data and loss, built from settings."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from flax import nnx
@@ -28,22 +29,23 @@ KINDS = {
 
 
 def make_tasks(
-    config: TaskBase, parametrization: str, dataset: Dataset, widths: Sequence[int] | None = None
+    config: TaskBase,
+    parametrization: str,
+    dataset: Dataset,
+    widths: Sequence[int] | None = None,
+    depths: Sequence[int] | None = None,
 ) -> list[SupervisedTask]:
-    """One task per width of the configuration, or per width given.
+    """One task per depth and width of the configuration, those of the configuration where none are given.
 
     Raises:
         ConfigError: the network cannot read this data, or cannot have such a width.
     """
     _check_kind(config, dataset)
-    scheme = Parametrization(
-        parametrization,
-        config.bias_init,
-        config.output_init,
-        embedding_std=getattr(config, "embedding_std", 1.0),
-        blocks=config.blocks,
-    )
-    tasks = [_task(config, scheme, dataset, width) for width in widths or config.all_widths]
+    tasks = [
+        _task(replace(config, depth=depth), parametrization, dataset, width)
+        for depth in depths or config.all_depths
+        for width in widths or config.all_widths
+    ]
     for task in tasks:
         task.multipliers  # noqa: B018  a width that does not go with the other settings is refused now
     return tasks
@@ -64,7 +66,19 @@ def _check_kind(config: TaskBase, dataset: Dataset) -> None:
         raise ConfigError.value("data", given, f"data of {' or '.join(allowed)} for a task={config.family}", advice)
 
 
-def _task(config: TaskBase, scheme: Parametrization, dataset: Dataset, width: int) -> SupervisedTask:
+def _scheme(config: TaskBase, parametrization: str) -> Parametrization:
+    return Parametrization(
+        parametrization,
+        config.bias_init,
+        config.output_init,
+        embedding_std=getattr(config, "embedding_std", 1.0),
+        blocks=config.blocks,
+    )
+
+
+def _task(config: TaskBase, parametrization: str, dataset: Dataset, width: int) -> SupervisedTask:
+    scheme = _scheme(config, parametrization)
+
     def build(rngs: nnx.Rngs) -> Network:
         make = Maker(scheme, rngs, config.weight_init, config.scale_output_bias)
         return _network(config, width, dataset, make)

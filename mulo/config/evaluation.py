@@ -1,0 +1,78 @@
+"""Settings of evaluations: the grid of networks, what stands beside θ, and how baselines are tuned."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mulo.config.optimizers import AdamConfig
+from mulo.config.settings import setting
+from mulo.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What a finished θ is measured on: widths × depths × horizons, every network `seeds` times; and beside what."""
+
+    task: Any = None
+    """Another task than the one meta-trained on, as in `task=`; null: that one."""
+    data: Any = None
+    """Other data, as in `data=`; null: those of meta-training."""
+    widths: list[int] | None = setting(None, low=1)
+    """null: the task's own widths, and in mode=main also 2, 4 and 8 times the largest of them."""
+    depths: list[int] | None = setting(None, low=1, high=1024)
+    """null: the task's own."""
+    steps: int = setting(200, low=1)
+    horizons: list[int] | None = setting(None, low=1)
+    """Several numbers of steps, each a training of its own: optimizers are told their horizon. null: `steps`."""
+    test_points: int = setting(5, low=1, high=20)
+    """How often the test loss is measured in a training, its end included."""
+    seeds: int = setting(3, low=1)
+    seed: int = setting(0, low=0, high=2**31 - 1)
+    """Decides initializations and minibatches, the same for every θ, whatever the seed of its meta-training."""
+    baselines: list[str] = field(default_factory=lambda: ["adamw", "mu_adam"])
+    """Any of `adamw` and `mu_adam`, with the settings below; [] for none."""
+    sp_twin: str | None = None
+    """Checkpoint of the same architecture meta-trained under SP, to stand beside a µP one."""
+    model_devices: int = setting(1, low=1)
+    """How many devices share each network: parameters, optimizer state and update."""
+    adamw: AdamConfig = field(default_factory=AdamConfig)
+    mu_adam: AdamConfig = field(default_factory=AdamConfig)
+
+    @property
+    def all_horizons(self) -> list[int]:
+        """Numbers of inner steps of the trainings."""
+        return list(self.horizons or [self.steps])
+
+    def check_together(self, prefix: str) -> None:
+        """Baselines are known by name; a size given twice would be trained twice."""
+        if not set(self.baselines) <= {"adamw", "mu_adam"}:
+            raise ConfigError.value(f"{prefix}baselines", self.baselines, "a list of adamw, mu_adam or both")
+        for key in ("widths", "depths", "horizons"):
+            sizes = getattr(self, key) or []
+            if len(set(sizes)) < len(sizes):
+                raise ConfigError.value(f"{prefix}{key}", sizes, "a list without repetitions")
+
+
+@dataclass(frozen=True)
+class GridConfig:
+    """Values that tuning combines, each with each."""
+
+    learning_rate: list[float] = setting([1e-4, 1e-3, 1e-2, 1e-1], low=0)
+    b1: list[float] = setting([0.9], low=0, below=1)
+    b2: list[float] = setting([0.999], low=0, below=1)
+    weight_decay: list[float] = setting([0.0], low=0)
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """How mode=main tunes a baseline, which has no θ to meta-train, before it is evaluated (µLO, section 5)."""
+
+    width: int | None = setting(None, low=1)
+    """Where settings are compared; what is best there is carried over to all widths. null: the task's largest."""
+    each_width: bool = False
+    """Tunes anew at each width that is evaluated instead: an oracle, which zero-shot transfer cannot have."""
+    steps: int = setting(200, low=1)
+    seeds: int = setting(1, low=1)
+    """Trainings per setting; the best has the lowest mean training loss over fixed examples at the end."""
+    settings_at_once: int = setting(16, low=1)
+    """Settings that are trained in one program; fewer need less memory."""
+    grid: GridConfig = field(default_factory=GridConfig)
