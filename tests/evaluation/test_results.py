@@ -9,9 +9,9 @@ import pytest
 
 from mulo.errors import MuloError
 from mulo.evaluation.results import (
+    CurveKey,
     Result,
     by_optimizer,
-    curve_key,
     read_csv,
     read_curves,
     replacing,
@@ -129,14 +129,32 @@ def test_by_optimizer_refuses_two_summaries_for_one_place():
 
 def test_curves_return_with_names_dtypes_and_nan(tmp_path):
     curves = {
-        curve_key("velo_mup", "mup", 128): np.arange(6, dtype=np.float32).reshape(2, 3),
-        curve_key("adamw", "sp", 2048): np.array([[1.0, np.inf, np.nan]]),
+        str(CurveKey("velo_mup", "mup", 128, 3, 200)): np.arange(6, dtype=np.float32).reshape(2, 3),
+        str(CurveKey("adamw", "sp", 2048, 3, 200)): np.array([[1.0, np.inf, np.nan]]),
     }
     write_curves(curves, tmp_path / "curves.npz")
     read = read_curves(tmp_path / "curves.npz")
-    assert list(read) == ["velo_mup/mup/w128", "adamw/sp/w2048"]
+    assert list(read) == ["velo_mup/mup/w128/d3/n200", "adamw/sp/w2048/d3/n200"]
     for name, values in curves.items():
         np.testing.assert_array_equal(read[name], values, strict=True)
+
+
+@pytest.mark.parametrize("text", ["adamw/sp/w8", "adamw/sp/w8/d3/nx", "adamw"])
+def test_a_curve_without_a_whole_name_is_refused(text):
+    with pytest.raises(MuloError, match="adamw/sp/w128/d3/n200"):
+        CurveKey.parse(text)
+
+
+def test_the_name_of_a_curve_is_read_back():
+    key = CurveKey("µLO_M (a)", "mup", 64, 3, 200)
+    assert CurveKey.parse(str(key)) == key
+
+
+def test_what_failed_has_no_loss_and_did_not_diverge():
+    failed = result(1, math.nan, "failed(out of memory)")
+    assert failed.failed
+    assert not failed.diverged
+    assert [summary.seeds for summary in summarize([result(0), failed])] == [1]
 
 
 def test_curves_never_hold_pickles(tmp_path):

@@ -62,35 +62,90 @@ def test_a_seed_does_not_depend_on_how_many_there_are(task, outcome):
     ],
 )
 def test_status(curve, end, status):
-    found = Rollout(np.array([curve], np.float32), np.array([end]), np.array([1.0]))
+    found = Rollout(np.array([curve], np.float32), np.array([end]), np.array([1.0]), np.ones((1, 1)), np.array([2]))
     assert found.status(0) == status
 
 
 def test_divergence_is_a_result_not_a_crash(task, tmp_path):
     wild = make_optimizer(AdamConfig(learning_rate=1e38))
-    cell = Cell("wild", "sp", task, wild, wild.init(KEY))
-    assert run_grid([cell], STEPS, 2, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
+    cell = Cell("wild", "sp", task, wild, wild.init(KEY), STEPS)
+    assert run_grid([cell], 2, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
     assert all(result.status.startswith("diverged(") for result in read_csv(tmp_path / "results.csv"))
 
 
 def test_a_grid_goes_on_where_it_stopped(task, tmp_path):
-    cells = [Cell(name, "sp", task, OPTIMIZER, THETA) for name in ("one", "two")]
+    cells = [Cell(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
     seen = []
 
     def progress(done, loss):
         seen.append(done)
 
-    assert not run_grid(cells, STEPS, 1, KEY, Record(tmp_path), progress, lambda: True)
+    assert not run_grid(cells, 1, KEY, Record(tmp_path), progress, lambda: True)
     assert [result.optimizer for result in read_csv(tmp_path / "results.csv")] == ["one"]
     seen.clear()
-    assert run_grid(cells, STEPS, 1, KEY, Record(tmp_path), progress, lambda: False)
+    assert run_grid(cells, 1, KEY, Record(tmp_path), progress, lambda: False)
     assert min(seen) > STEPS  # the first cell was not computed again
     assert [result.optimizer for result in read_csv(tmp_path / "results.csv")] == ["one", "two"]
 
 
 def test_rows_of_a_cell_cut_off_while_writing_are_dropped(task, tmp_path):
-    cells = [Cell(name, "sp", task, OPTIMIZER, THETA) for name in ("one", "two")]
-    run_grid(cells, STEPS, 1, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
+    cells = [Cell(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
+    run_grid(cells, 1, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
     table = (tmp_path / "results.csv").read_text()
     (tmp_path / "results.csv").write_text(table + table.splitlines()[-1].replace("two", "three") + "\n")
     assert [result.optimizer for result in Record(tmp_path).results] == ["one", "two"]
+
+
+def test_the_test_loss_is_measured_on_the_way(task):
+    """A shorter training of the same steps ends with it; Adam's constant rate does not know how many there will be."""
+    whole = rollout(task, OPTIMIZER, THETA, STEPS, 2, KEY, test_points=3)
+    assert whole.test_steps.tolist() == [2, 4, 6]
+    half = rollout(task, OPTIMIZER, THETA, 4, 2, KEY)
+    np.testing.assert_allclose(whole.test_curve[:, 1], half.test_loss, rtol=1e-5)
+    np.testing.assert_array_equal(whole.test_curve[:, -1], whole.test_loss)
+
+
+def test_settings_are_trained_side_by_side_on_the_same_seeds(task):
+    rates = [0.05, 0.4]
+    alone = [make_optimizer(AdamConfig(learning_rate=rate)) for rate in rates]
+    thetas = jax.tree.map(lambda *x: jax.numpy.stack(x), *[own.init(KEY) for own in alone])
+    together = rollout(task, OPTIMIZER, thetas, STEPS, 2, KEY, settings=2)
+    for index, own in enumerate(alone):
+        expected = rollout(task, own, own.init(KEY), STEPS, 2, KEY)
+        np.testing.assert_allclose(together.curve[2 * index : 2 * index + 2], expected.curve, rtol=1e-4)
+    assert not np.allclose(together.curve[0], together.curve[2])
+
+
+class Unbuildable:
+    """An optimizer that asks for more than there is."""
+
+    def __init__(self):
+        self.tries = 0
+
+    def init(self, key):
+        return {}
+
+    def transform(self, theta, num_steps, multipliers):
+        self.tries += 1
+        raise MemoryError("too large by far")
+
+
+def test_a_failing_cell_is_a_result_and_is_tried_again(task, tmp_path):
+    bad, said = Unbuildable(), []
+
+    def on_failure(cell, reason):
+        said.append((cell.name, reason))
+
+    cells = [Cell("bad", "sp", task, bad, {}, STEPS), Cell("good", "sp", task, OPTIMIZER, THETA, STEPS)]
+    for start in (1, 2):
+        record = Record(tmp_path)
+        assert run_grid(cells, 2, KEY, record, lambda *_: None, lambda: False, on_failure=on_failure)
+        assert said == [("bad", "too large by far")] * start
+        rows = read_csv(tmp_path / "results.csv")
+        assert sorted((row.optimizer, row.seed, row.status) for row in rows) == [
+            ("bad", 0, "failed(too large by far)"),
+            ("bad", 1, "failed(too large by far)"),
+            ("good", 0, "finished"),
+            ("good", 1, "finished"),
+        ]
+        assert bad.tries == start

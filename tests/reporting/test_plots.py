@@ -25,9 +25,9 @@ def some_curves():
     falling = 2.3 * np.exp(-np.arange(250) / 60) + 0.05
     broken = np.where(np.arange(250) < 120, falling, np.inf)
     return {
-        "velo_mup/mup/w64": np.stack([falling, 1.1 * falling]),
-        "velo_sp/sp/w64": np.stack([falling, broken]),
-        "adamw/sp/w64": np.full((2, 250), NAN),
+        "velo_mup/mup/w64/d3/n200": np.stack([falling, 1.1 * falling]),
+        "velo_sp/sp/w64/d3/n200": np.stack([falling, broken]),
+        "adamw/sp/w64/d3/n200": np.full((2, 250), NAN),
     }
 
 
@@ -171,7 +171,7 @@ def test_curves_mark_divergence_and_average_over_the_rest(tmp_path, drawn):
     ((panel,),) = drawn
     assert panel.get_yscale() == "log"
     assert panel.get_ylabel() == "train loss (running median of 5 steps)"
-    survivor = some_curves()["velo_sp/sp/w64"][0]
+    survivor = some_curves()["velo_sp/sp/w64/d3/n200"][0]
     # A running median leaves a falling curve as it is, except at its two ends.
     np.testing.assert_allclose(lines(panel)["VeLO (SP)"].get_ydata()[130:245], survivor[130:245])
     np.testing.assert_allclose(lines(panel)["µVeLO"].get_ydata()[2:245], 1.05 * survivor[2:245])
@@ -180,7 +180,9 @@ def test_curves_mark_divergence_and_average_over_the_rest(tmp_path, drawn):
 
 def test_curves_that_explode_do_not_flatten_the_others(tmp_path, drawn):
     exploding = np.array([[2.0, 1e9, 1e20, np.inf]])
-    plots.curves({"velo_sp/sp/w8": exploding, "adamw/sp/w8": np.ones((1, 4))}, tmp_path / "figure", "Width 8")
+    plots.curves(
+        {"velo_sp/sp/w8/d3/n200": exploding, "adamw/sp/w8/d3/n200": np.ones((1, 4))}, tmp_path / "figure", "Width 8"
+    )
     ((panel,),) = drawn
     low, high = panel.get_ylim()
     assert high == 8.0
@@ -188,8 +190,8 @@ def test_curves_that_explode_do_not_flatten_the_others(tmp_path, drawn):
 
 
 def test_curves_of_two_widths_are_refused(tmp_path):
-    two = {"adamw/sp/w8": np.ones((1, 2)), "adamw/sp/w16": np.ones((1, 2))}
-    with pytest.raises(MuloError, match="adamw at two widths"):
+    two = {"adamw/sp/w8/d3/n200": np.ones((1, 2)), "adamw/sp/w16/d3/n200": np.ones((1, 2))}
+    with pytest.raises(MuloError, match="adamw on two networks"):
         plots.curves(two, tmp_path / "figure", "Mixed")
 
 

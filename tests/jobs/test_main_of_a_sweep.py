@@ -1,0 +1,126 @@
+"""mode=main inside a sweep: shared meta-trainings, tuned baselines, evaluations on other networks than θ's."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mulo.config import Config, EvaluationConfig, SmallFCConfig, SweepConfig, TuningConfig
+from mulo.evaluation.results import read_csv
+from mulo.jobs.theta_store import training_of
+from tests.command import TINY, mulo
+
+SWEEP = (*TINY, "sweep.name=figure/none", "evaluation.baselines=[]")
+DEEPER = ("evaluation.depths=[1,2]", "evaluation.horizons=[3,4]")
+ORACLE = ("optimizer=adamw", "tuning.each_width=true")
+BASELINE = [item for item in SWEEP if not item.startswith("optimizer")] + ["tuning=smoke"]
+
+
+def test_theta_depends_on_what_decides_it_alone():
+    base = Config(sweep=SweepConfig(name="figure/a"), optimizer=SmallFCConfig())
+    same = [
+        replace(base, name="other"),
+        replace(base, sweep=SweepConfig(name="figure/b"), scale="cpu"),
+        replace(base, evaluation=EvaluationConfig(widths=[7], seeds=9)),
+        replace(base, tuning=TuningConfig(steps=3)),
+    ]
+    other = [
+        replace(base, seed=1),
+        replace(base, optimizer=SmallFCConfig(step_mult=0.5)),
+        replace(base, recipe=replace(base.recipe, sigma=0.5)),
+        replace(base, task=replace(base.task, width=7)),
+    ]
+    places = [training_of(config).run_dir for config in (base, *same, *other)]
+    assert len(set(places[:5])) == 1
+    assert len(set(places)) == 1 + len(other)
+    assert training_of(replace(base, sweep=SweepConfig())).run_dir is None
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two jobs with the same θ, the second on other networks; a tuned baseline and an oracle."""
+    folder = tmp_path_factory.mktemp("sweep")
+    jobs = {
+        "first": [*SWEEP, "name='µLO_S'", "run_dir=first", "evaluation.widths=[4,8]"],
+        "second": [*SWEEP, "run_dir=second", "evaluation.widths=[4]", *DEEPER],
+        "tuned": [*BASELINE, "optimizer=adamw", "run_dir=tuned", "evaluation.widths=[4,8]"],
+        "oracle": [*BASELINE, *ORACLE, "run_dir=oracle", "evaluation.widths=[4,8]"],
+    }
+    for arguments in jobs.values():
+        done = mulo(*arguments, cwd=folder)
+        assert done.code == 0, done.err
+    return folder
+
+
+def test_jobs_share_a_meta_training(runs):
+    places = [json.loads((runs / job / "theta.json").read_text())["directory"] for job in ("first", "second")]
+    assert places[0] == places[1]
+    assert len(list((runs / "runs" / "theta").iterdir())) == 1
+    assert (runs / places[0] / "metrics.jsonl").exists()
+
+
+def test_results_have_the_contestants_name(runs):
+    assert {row.optimizer for row in read_csv(runs / "first" / "evaluation" / "results.csv")} == {"µLO_S"}
+
+
+def test_the_grid_is_depths_times_horizons(runs):
+    rows = read_csv(runs / "second" / "evaluation" / "results.csv")
+    assert {(row.depth, row.steps) for row in rows} == {(1, 3), (1, 4), (2, 3), (2, 4)}
+    assert (runs / "second" / "evaluation" / "loss_over_width_d2_n3.png").exists()
+
+
+def trials(runs, job):
+    with (runs / job / "tuning.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_baseline_is_tuned_on_the_largest_width_of_meta_training(runs):
+    found = trials(runs, "tuned")
+    assert {row["width"] for row in found} == {"4"}
+    assert sorted(float(row["learning_rate"]) for row in found) == [0.001, 0.01]
+
+
+def test_an_oracle_is_tuned_at_each_width(runs):
+    assert [row["width"] for row in trials(runs, "oracle")] == ["4", "4", "8", "8"]
+
+
+def test_the_tuned_settings_are_those_that_are_evaluated(runs):
+    """The same network trained by the best trial's settings alone ends with the same loss."""
+    chosen = min(trials(runs, "tuned"), key=lambda row: float(row["train_loss"]))
+    rate = f"optimizer.learning_rate={chosen['learning_rate']}"
+    alone = [*BASELINE, "mode=evaluate", "optimizer=adamw", rate, "optimizer.weight_decay=0", "sweep.name=null"]
+    done = mulo(*alone, "evaluation.widths=[8]", "run_dir=alone", cwd=runs)
+    assert done.code == 0, done.err
+    found, expected = (
+        [row.train_loss for row in read_csv(runs / place / "results.csv") if row.width == 8]
+        for place in ("tuned/evaluation", "alone")
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_other_networks_and_data_than_those_of_meta_training(runs):
+    arguments = [*SWEEP, "+task@evaluation.task=vit", "evaluation.task.width=8", "evaluation.task.depth=1"]
+    done = mulo(*arguments, "evaluation.task.batch_size=2", "run_dir=third", cwd=runs)
+    assert done.code == 0, done.err
+    rows = read_csv(runs / "third" / "evaluation" / "results.csv")
+    assert {(row.task, row.width) for row in rows} == {("vit", 8), ("vit", 16), ("vit", 32), ("vit", 64)}
+    assert len(list((runs / "runs" / "theta").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("scale=cpu",), "scale=cpu is not possible"),
+        (("name=a/b",), "name=a/b"),
+        (("evaluation.horizons=[4,4]",), "without repetitions"),
+        (("optimizer=adamw", "mode=meta_train"), "has no θ to meta-train"),
+        (("mode=report",), "report.of"),
+        (("evaluation.task={name: mlp, widht: 3}",), "evaluation.task.widht"),
+    ],
+)
+def test_wrong_settings_are_refused(arguments, said, tmp_path):
+    done = mulo(*arguments, cwd=tmp_path)
+    assert done.code == 2
+    assert said in done.err
