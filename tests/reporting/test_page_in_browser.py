@@ -180,6 +180,8 @@ def test_a_hidden_name_stays_hidden_on_another_scale_and_takes_its_band_along(vi
     with visit(small()) as tab:
         assert tab.evaluate(COLOURED) > 10 * tab.evaluate(SOLID, [255, 0, 0])[0] > 1000  # most of it is the band
         tab.get_by_role("button", name="red").click()
+        settle(tab)
+        assert tab.evaluate(COLOURED) == 0
         tab.get_by_role("button", name="log y").click()
         settle(tab)
         assert tab.evaluate(COLOURED) == 0
@@ -210,6 +212,28 @@ def test_a_scale_that_nothing_fits_cannot_be_chosen(visit):
         assert tab.get_by_role("button", name="log y").is_disabled()
         assert tab.get_by_role("button", name="log x").is_enabled()
         assert position(tab, "y", -2) > position(tab, "y", 0)
+
+
+def test_charts_of_little_are_drawn_on_every_scale(visit):
+    """The fixture sees complaints: nothing at all, one point, gaps only, a constant, zeros, and a huge range."""
+    curves = {"one": ([3], [2.0]), "gaps": ([1, 2], [np.nan, np.inf]), "still": ([0, 1, 2], [5.0, 5.0, 5.0])}
+    curves |= {"zeros": ([-1, 0, 1], [0, 0, 0]), "huge": ([0, 1, 2], [1e-30, 0.0, 1e30])}
+    charts = [Chart(name, "x", "y", [Series(name, *xy, "#0072B2")]) for name, xy in curves.items()]
+    with visit(Page("Little", charts=[Chart("none", "x", "y", []), *charts])) as tab:
+        for _ in range(2):
+            for button in tab.locator(".scale:not(:disabled)").all():
+                button.click()
+                settle(tab)
+        assert tab.locator("figure canvas").count() == 6
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [((0.401, 0.449), {"0.4", "0.42", "0.44"}), ((1e-9, 1e9), {"1e−6", "1"})]
+)
+def test_a_logarithmic_axis_has_ticks_for_any_range(visit, values, expected):
+    chart = Chart("Chart", "x", "y", [Series("curve", [0, 1], values, "#0072B2")], log_y=True)
+    with visit(Page("Range", charts=[chart])) as tab:
+        assert expected <= {text for text, _ in tab.evaluate("window.drawn")}
 
 
 @pytest.mark.parametrize("k", [0, 20, 150])
@@ -248,6 +272,17 @@ def test_touching_reads_values_within_the_screen(visit):
         assert box["x"] + box["width"] <= 390
         tab.touchscreen.tap(5, 5)
         assert readings(tab, 1) is None
+
+
+def test_a_finger_that_moves_sideways_reads_values(visit):
+    with visit(example(), "phone", has_touch=True, is_mobile=True) as tab:
+        wire = tab.context.new_cdp_session(tab)
+        for kind, width in (("touchStart", 128), ("touchMove", 256), ("touchMove", 512), ("touchMove", 2048)):
+            x, y = place(tab, 1, width)
+            wire.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+            settle(tab)
+        assert readings(tab, 1)[0] == "width 2048"
+        wire.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_the_keyboard_reads_values(visit):
