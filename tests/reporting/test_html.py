@@ -141,11 +141,15 @@ def test_settings_of_charts_and_series_reach_the_scripts():
 
 
 def test_tables_write_numbers_and_set_columns_of_them_flush_right():
-    rows = [["µAdam", 2409, 1 / 3, "0.5 ± 0.1"], ["AdamW", 1_000_000, float("nan"), "diverged"], ["–", 0, -0.25, "0.4"]]
+    rows = [
+        ["µAdam", 2409, 1 / 3, "0.5 ± 0.1"],
+        ["AdamW", np.int64(1_000_000), float("nan"), "diverged"],
+        ["–", -3, -0.25, "0.4"],
+    ]
     table = Table(["name", "weights", "share", "loss"], rows, best=frozenset({(2, 3)}))
     reader = Reader(page(Page("A page", tables=[table])))
     assert reader.of("td", **{"class": "text"}) == ["µAdam", "AdamW", "–"]
-    numbers = ["2409", "0.33333", "0.5 ± 0.1", "1000000", "–", "diverged", "0", "−0.25"]
+    numbers = ["2409", "0.33333", "0.5 ± 0.1", "1000000", "–", "diverged", "−3", "−0.25"]
     assert reader.of("td", **{"class": "number"}) == numbers
     assert reader.of("td", **{"class": "number best"}) == ["0.4"]
     assert reader.of("th") == ["name", "weights", "share", "loss"]
