@@ -8,6 +8,7 @@ everything saved.
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,6 +42,8 @@ def _by_architecture(architecture: str, table: Mapping[str, Any]) -> Any:
     return table.get(architecture, next(iter(table.values())))
 
 
+# Hydra takes the plugin's schema into account beside conf/hydra/launcher/joblib.yaml, which is all right.
+warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema with the same name")
 # Here and not in main: workers of a sweep import this module and never call it.
 OmegaConf.register_new_resolver("by_architecture", _by_architecture, replace=True)
 
