@@ -33,7 +33,7 @@ def alone(config: Config) -> int:
     folder = _directory(config)
     if folder is None:
         return _run(config)
-    with _leaving_nothing(folder), _locked(folder), recorded(folder, config.mode) as record:
+    with _leaving_nothing(folder), _locked(folder), stopped_at_once(), recorded(folder, config.mode) as record:
         run_directory.check(config)
         record.exit_code = _run(config)
         return record.exit_code
@@ -124,6 +124,7 @@ def of_sweep(job: SweepJob, compose: Callable[[], Config]) -> int:
 
 def _leave_signals_to_the_launcher() -> None:
     """Between jobs too, or a terminal's Ctrl-C would end this process before its sweep has decided anything."""
+    # SIGUSR2 is submitit's own business between jobs.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

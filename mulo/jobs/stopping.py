@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish what is under way, save, say how to go on."""
+"""Ctrl-C, SIGTERM and SIGUSR2: finish what is under way, save, say how to go on."""
 
 import signal
 import time
@@ -8,12 +8,14 @@ from types import FrameType
 
 from rich.console import Console
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""The last is what clusters are commonly told to send before a time limit; submitit does."""
 AGAIN_SECONDS = 2.0
 """Within this time a second signal is an echo: a terminal's Ctrl-C reaches all processes, and they tell each other."""
 
 
 class StopSignal(KeyboardInterrupt):
-    """SIGINT or SIGTERM at a time when there is nothing to save."""
+    """One of SIGNALS at a time when there is nothing to save."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"Stopped by {signal.Signals(signal_number).name}.")
@@ -44,7 +46,7 @@ class Stop:
 
 @contextmanager
 def graceful_stop(console: Console) -> Iterator[Stop]:
-    """While open, the first SIGINT or SIGTERM only sets the flag; a second one ends the process at once."""
+    """While open, the first of SIGNALS only sets the flag; a second one ends the process at once."""
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -59,7 +61,7 @@ def graceful_stop(console: Console) -> Iterator[Stop]:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """While open, SIGINT and SIGTERM raise StopSignal, once."""
+    """While open, SIGNALS raise StopSignal, once."""
     stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -73,8 +75,8 @@ def stopped_at_once() -> Iterator[None]:
 
 @contextmanager
 def handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Gives SIGINT and SIGTERM to `handle` while open."""
-    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Gives SIGNALS to `handle` while open."""
+    old = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:
