@@ -1,6 +1,7 @@
 """From a checked configuration to its job."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -16,12 +17,15 @@ from mulo.jobs.evaluate import ThetaOf, evaluate
 from mulo.jobs.meta_train import meta_train
 from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
-from mulo.jobs.spent import seconds, spending
+from mulo.jobs.spent import spending
+from mulo.jobs.status import finished, recorded
 from mulo.jobs.stopping import Stop, graceful_stop
 from mulo.jobs.theta import theta_of
 from mulo.jobs.tune import tune
 from mulo.jobs.verify import verify
+from mulo.locks import locked
 from mulo.reporting.wandb_mirror import WandbMirror
+from mulo.types import Theta
 
 
 def run(config: Config) -> int:
@@ -89,10 +93,23 @@ def _made_ready(config: Config, folder: Path, console: Console, mirror: WandbMir
             tuned = tune(config, folder, console, stop)
         return tuned
     training = theta_store.training_of(config)
-    place = folder if training is config else run_directory.open_run(training)
-    with spending(place):
-        theta = meta_train(training, place, console, mirror, stop)
-    if place != folder:
-        with replacing(folder / "theta.json") as partial:
-            partial.write_text(json.dumps({"directory": str(place), "seconds": seconds(place)}) + "\n")
+    if training is config:
+        theta = meta_train(config, folder, console, mirror, stop)
+    else:
+        theta = _shared_theta(training, folder, console, mirror, stop)
     return lambda task: theta
+
+
+def _shared_theta(training: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:
+    """θ of a meta-training that other jobs may want too; the job's theta.json says where it is and what it cost."""
+    place = run_directory.choose(training)
+    with locked(place, lambda said: console.print(said, soft_wrap=True)), ExitStack() as stack:
+        done = finished(place, training.mode)
+        if done is None:
+            spent = stack.enter_context(recorded(place, training.mode))
+            run_directory.open_run(training)
+        theta = meta_train(training, place, console, mirror, stop)
+    seconds = spent.seconds if done is None else done.wall_seconds
+    with replacing(folder / "theta.json") as partial:
+        partial.write_text(json.dumps({"directory": str(place), "seconds": seconds}) + "\n")
+    return theta
