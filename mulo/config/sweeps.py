@@ -21,7 +21,9 @@ class ClaimConfig:
     """The contestant's `name`."""
     than: str = ""
     at: dict[str, Any] = field(default_factory=dict)
-    """Which results are compared: by column of results.csv, a value or `smallest` or `largest`."""
+    """Which results are compared: by column or varied key, a value or `smallest` or `largest`."""
+    than_at: dict[str, Any] = field(default_factory=dict)
+    """Which results of the other contestant; empty: the same."""
     loss: str = setting("train_loss", choices=SPLITS)
 
 
