@@ -57,7 +57,8 @@ class RecipeConfig:
     """How θ is meta-trained (µLO, section 5 and appendix; PES: Vicol et al. 2021)."""
 
     name: str = "quick"
-    estimator: str = setting("pes", choices=("pes", "es", "truncated_es"))
+    estimator: str = setting("pes", choices=("pes", "nres", "es_single", "es", "truncated_es"))
+    """How the meta-gradient is estimated: `mulo.meta.estimators` says what each does."""
     outer_steps: int = setting(5000, low=1)
     truncation: int = setting(50, low=1)
     """Inner steps per truncation."""
@@ -65,7 +66,8 @@ class RecipeConfig:
     max_length: int = setting(1000, low=1)
     """Unroll lengths are log-uniform between these, rounded to multiples of the truncation."""
     start_offset: int = setting(50, low=0)
-    """First unrolls are shortened by a uniform number of steps below this, so that particles do not reset together."""
+    """First unrolls are shortened by a uniform number of steps below this, so that particles do not reset together.
+    Of `pes` and `truncated_es`: `nres` shortens them by anything up to their length, `es` and `es_single` do not."""
     sigma: float = setting(0.01, above=0)
     """Standard deviation of the perturbation of θ."""
     pairs: int = setting(8, low=1)

@@ -1,9 +1,21 @@
-"""Estimators of the meta-gradient from antithetic pairs: PES, full ES and truncated ES.
+"""Estimators of the meta-gradient from antithetic pairs: PES, NRES, ES-Single, full ES and truncated ES.
+
+All are the mean over particles of ξ·(L⁺ − L⁻)/(2σ²), L the mean loss of a truncation. They differ in ξ and in when
+particles start. "Unbiased" is meant at a fixed θ, over whole unrolls, for the loss that ε smooths.
 
 - `pes` (Vicol et al. 2021, arXiv 2112.13835): a fresh ε per truncation is added to ξ, the particle's sum since its
-  unroll began; gradient = mean over particles of ξ·(L⁺ − L⁻)/(2σ²), L the mean loss of the truncation. Unbiased.
-- `es`: one ε for a whole unroll, one gradient at its end. Unbiased, one outer step per unroll.
-- `truncated_es`: as PES, but weighed by the last ε alone. Biased: it does not see how earlier perturbations act later.
+  unroll began. Unbiased; the variance grows with the number of truncations, slowly while they are few.
+- `nres` (Li et al. 2023, arXiv 2304.12180): ξ is one ε, drawn at the start of an unroll and held to its end. Unbiased;
+  the variance does not depend on how an unroll is cut. Particles are "step-unlocked": each has a length of its own,
+  and the first unroll of each starts at an age that is uniform over its truncations. So one outer step averages
+  over all parts of an unroll.
+- `es_single` (Vicol et al. 2023, arXiv 2304.11153): the same ξ, so per particle the same gradient as NRES, found
+  independently. It is full ES with breakpoints: all particles of a task start together and share one length. So one
+  outer step sees one part of an unroll, the next step the next part, and only all steps of an unroll together are
+  unbiased for its loss.
+- `es`: as ES-Single without breakpoints: one gradient and one outer step per unroll, L its mean loss. Unbiased.
+- `truncated_es`: a fresh ε per truncation, and ξ is the last ε alone. Biased: it does not see how earlier perturbations
+  act later.
 """
 
 from functools import cache, partial
@@ -18,7 +30,7 @@ from mulo import randomness
 from mulo.config import RecipeConfig
 from mulo.meta.batches import batched
 from mulo.meta.devices import SPLIT, WHOLE, LaidOut, gathered, particle_mesh, replicate, shared_out, split
-from mulo.meta.particles import Particles, both, initial, perturbations, renewed, restarted, sides
+from mulo.meta.particles import HELD, Particles, both, initial, perturbations, renewed, restarted, sides
 from mulo.meta.unroll import Training, clip_losses, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
@@ -120,7 +132,7 @@ class Estimator:
 
     def _perturb(self, theta: Theta, xi: Theta, key: Array) -> "_Perturbed":
         recipe = self.recipe
-        return _perturb(theta, xi, key, recipe.sigma, recipe.pairs, accumulate=recipe.estimator == "pes")
+        return _perturb(theta, xi, key, recipe.sigma, recipe.pairs, recipe.estimator)
 
     def _advance(
         self, thetas: Theta, training: Training, lengths: Array, data: Any, keys: Array, index: Array
@@ -163,10 +175,10 @@ class _Perturbed(NamedTuple):
     """[2·pairs] keys of the minibatches, the same for both sides of a pair."""
 
 
-@partial(jax.jit, static_argnames=("sigma", "pairs", "accumulate"))
-def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, accumulate: bool) -> _Perturbed:
-    epsilon = perturbations(theta, sigma, randomness.branch(key, "perturbation"), pairs)
-    xi = jax.tree.map(jnp.add, xi, epsilon) if accumulate else epsilon
+@partial(jax.jit, static_argnames=("sigma", "pairs", "estimator"))
+def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, estimator: str) -> _Perturbed:
+    epsilon = xi if estimator in HELD else perturbations(theta, sigma, key, pairs)
+    xi = jax.tree.map(jnp.add, xi, epsilon) if estimator == "pes" else epsilon
     keys = randomness.each(randomness.branch(key, "data"), pairs)
     return _Perturbed(sides(theta, epsilon), xi, both(keys))
 

@@ -1,7 +1,7 @@
 """Particles: antithetic pairs of inner trainings that age from truncation to truncation and start anew at their end.
 
 A particle is a pair of trainings under θ + ε and θ − ε that share initialization and minibatches. Nothing random is
-stored: perturbations, lengths and initial parameters are rebuilt from (seed, task, outer step, particle).
+stored but ξ: perturbations, lengths and initial parameters are rebuilt from (seed, task, outer step, particle).
 """
 
 from typing import Any, NamedTuple
@@ -17,13 +17,19 @@ from mulo.meta.devices import local, split
 from mulo.meta.unroll import Training, start
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
+HELD = ("es_single", "nres")
+"""Estimators that draw ε at an unroll's start and hold it over its outer steps; the others draw one per outer step."""
+LOCKSTEP = ("es", "es_single")
+"""Estimators under which all particles of a task start and end together, with one length."""
+
 
 class Particles(NamedTuple):
     """State of all particles of one task; leading axis [pairs], in `training` [2·pairs] (+ and − of each pair)."""
 
     training: Training
     xi: Theta
-    """ξ: sum of a particle's perturbations since its unroll began, as PES weighs them."""
+    """ξ, by which loss differences are weighed: the sum of a particle's perturbations since its unroll began (PES), the
+    one that it holds (`HELD`), or the last one."""
     age: Array
     """[pairs] inner steps since the unroll began."""
     length: Array
@@ -58,7 +64,15 @@ def to_truncations(steps: Array, truncation: int) -> Array:
 
 
 def draw_offsets(recipe: RecipeConfig, key: Array, lengths: Array) -> Array:
-    """[count] ages at which first unrolls start: uniform in [0, start_offset), to whole truncations, before the end."""
+    """[count] ages at which first unrolls start, whole truncations before their end.
+
+    Uniform in [0, start_offset), to the nearest truncation; under NRES uniform over all truncations of the unroll, and
+    0 where particles go in lockstep.
+    """
+    if recipe.estimator in LOCKSTEP:
+        return jnp.zeros_like(lengths)
+    if recipe.estimator == "nres":
+        return recipe.truncation * jax.random.randint(key, lengths.shape, 0, lengths // recipe.truncation)
     drawn = jax.random.uniform(key, lengths.shape, maxval=recipe.start_offset)
     aligned = recipe.truncation * jnp.round(drawn / recipe.truncation).astype(jnp.int32)
     return jnp.minimum(aligned, lengths - recipe.truncation)
@@ -75,15 +89,21 @@ class Renewal(NamedTuple):
 def renewed(
     recipe: RecipeConfig, xi: Theta, age: Array, length: Array, step: Array, key: Array
 ) -> tuple[Renewal, Theta, Array, Array]:
-    """Draws this outer step's new starts; ξ = 0, a first age and a new length for the particles at their end."""
+    """Draws this outer step's new starts: first ξ, age and length of the particles at their end."""
     pairs, ended = len(age), age >= length
-    lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.estimator == "es" else pairs)
+    lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.estimator in LOCKSTEP else pairs)
     lengths = jnp.broadcast_to(lengths, (pairs,))
-    offsets = draw_offsets(recipe, randomness.branch(key, "offset"), lengths)
-    ages = jnp.where((step == 0) & (recipe.estimator != "es"), offsets, 0)
+    ages = jnp.where(step == 0, draw_offsets(recipe, randomness.branch(key, "offset"), lengths), 0)
     renewal = Renewal(ended, lengths, randomness.each(randomness.branch(key, "init"), pairs))
-    xi = trees.where(ended, jax.tree.map(jnp.zeros_like, xi), xi)
+    xi = trees.where(ended, _first_xi(recipe, xi, key), xi)
     return renewal, xi, jnp.where(ended, ages, age), jnp.where(ended, lengths, length)
+
+
+def _first_xi(recipe: RecipeConfig, xi: Theta, key: Array) -> Theta:
+    """The ε held from here on, or 0 where every outer step draws its own."""
+    if recipe.estimator not in HELD:
+        return jax.tree.map(jnp.zeros_like, xi)
+    return perturbations(jax.tree.map(lambda x: x[0], xi), recipe.sigma, key, recipe.pairs)
 
 
 def restarted(task: Task, optimizer: LearnedOptimizer, theta: Theta, training: Training, renewal: Renewal) -> Training:
@@ -103,12 +123,12 @@ def both(tree: Any) -> Any:
 
 
 def perturbations(theta: Theta, sigma: float, key: Array, pairs: int) -> Theta:
-    """[pairs, …] perturbations ε of standard deviation σ, each from its own key."""
+    """[pairs, …] perturbations ε of θ with standard deviation σ, each from its own branch of an outer step's key."""
 
     def one(key: Array) -> Theta:
         return jax.tree.map(lambda x: sigma * x, trees.random_normal(key, theta))
 
-    return jax.vmap(one)(randomness.each(key, pairs))
+    return jax.vmap(one)(randomness.each(randomness.branch(key, "perturbation"), pairs))
 
 
 def sides(theta: Theta, epsilon: Theta) -> Theta:

@@ -15,7 +15,7 @@ import optax
 from mulo.config import RecipeConfig
 from mulo.meta.estimators import Estimator
 
-MEAN, SPREAD = 1.0, 0.3
+MEAN = 1.0
 """Of the initial parameters."""
 THETA = {"log_rate": jnp.array([-1.5, -1.0]), "momentum": jnp.float32(0.2)}
 """Learns, but not as fast as it could."""
@@ -33,6 +33,8 @@ class Quadratic:
     name: str = "quadratic"
     curvature: tuple[float, ...] = (4.0, 0.3)
     noise: float = 0.4
+    spread: float = 0.3
+    """Standard deviation of the initial parameters."""
 
     @property
     def data(self):
@@ -46,7 +48,7 @@ class Quadratic:
         return {"w": 0.5}
 
     def init(self, key):
-        return {"w": MEAN + SPREAD * unit_noise(key, len(self.curvature))}
+        return {"w": MEAN + self.spread * unit_noise(key, len(self.curvature))}
 
     def draw(self, key):
         return ()
@@ -102,7 +104,7 @@ def expected_losses(task, thetas, length):
 
     Written with numpy in float64. The moments are E[w²], E[w·trace] and E[trace²] of each coordinate.
     """
-    h, n, ww, wm, mm = np.array(task.curvature), task.noise**2, MEAN**2 + SPREAD**2, 0.0, 0.0
+    h, n, ww, wm, mm = np.array(task.curvature), task.noise**2, MEAN**2 + task.spread**2, 0.0, 0.0
     losses = []
     for t in range(length):
         losses.append(np.sum(0.5 * h * ww * np.ones_like(thetas[..., t, :2]), axis=-1))

@@ -19,14 +19,17 @@ from mulo.tasks import make_tasks
 
 assert jax.device_count() == 4
 outer = OuterConfig(warmup_start=0.01, warmup_steps=2, decay_steps=20, learning_rate=0.03)
-recipe = RecipeConfig(truncation=5, min_length=10, max_length=20, start_offset=10, pairs=4, sigma=0.03, outer=outer)
+recipe = RecipeConfig(
+    estimator=sys.argv[2], truncation=5, min_length=10, max_length=20, start_offset=10, pairs=4, sigma=0.03, outer=outer
+)
 config = {"small_fc": SmallFCConfig(hidden_size=4), "velo": VeLOConfig()}[sys.argv[1]]
 tasks = make_tasks(MLPMultiwidthConfig(widths=[12], depth=2, batch_size=16), "mup", data.load(EmbeddedDataConfig()))
 for devices in (1, 2, 4):
     trainer = Trainer(tasks, make_optimizer(config), recipe, 0, particle_mesh(recipe.pairs, devices))
     assert trainer.mesh.size == devices
     state = trainer.initial()
-    state, _ = trainer.step(state)
+    for _ in range(int(sys.argv[3])):
+        state, _ = trainer.step(state)
     assert len(jax.tree.leaves(state.particles[0].training)[0].sharding.device_set) == devices
     found = [np.asarray(x) for x in jax.tree.leaves((state.theta, [p.training.params for p in state.particles]))]
     first = found if devices == 1 else first
@@ -35,9 +38,15 @@ for devices in (1, 2, 4):
 """
 
 
-@pytest.mark.parametrize("architecture", ["small_fc", pytest.param("velo", marks=pytest.mark.slow)])
-def test_one_two_and_four_devices_agree(architecture):
-    printed = python_on(4, "-c", SCRIPT, architecture)
+SLOW = [("velo", "pes", 1), ("small_fc", "nres", 2), ("small_fc", "es_single", 2)]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "estimator", "steps"),
+    [("small_fc", "pes", 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)],
+)
+def test_one_two_and_four_devices_agree(architecture, estimator, steps):
+    printed = python_on(4, "-c", SCRIPT, architecture, estimator, str(steps))
     found = [tuple(map(float, line.split())) for line in printed.splitlines()]
     assert len(found) == 3
     # XLA fuses a batch of two otherwise than one of eight: parameters may differ in their last bits.

@@ -42,6 +42,15 @@ def test_offsets_are_whole_truncations_below_the_start_offset(start_offset, ages
     assert set(np.asarray(draw_offsets(settings, key_of(0), jnp.full(MANY, 1000)))) == ages
 
 
+def test_offsets_of_nres_are_uniform_over_the_unroll():
+    settings = recipe(truncation=50, start_offset=0, estimator="nres")
+    for length in (50, 200):
+        offsets = np.asarray(draw_offsets(settings, key_of(0), jnp.full(MANY, length)))
+        ages, counts = np.unique(offsets, return_counts=True)
+        assert ages.tolist() == list(range(0, length, 50))
+        np.testing.assert_allclose(counts / MANY, 50 / length, rtol=4 / np.sqrt(MANY * 50 / length))
+
+
 def test_offsets_leave_at_least_one_truncation():
     lengths = jnp.tile(jnp.array([50, 100, 150]), 100)
     offsets = draw_offsets(recipe(truncation=50, start_offset=200), key_of(0), lengths)
@@ -110,6 +119,36 @@ def test_full_es_shares_one_length_and_runs_to_its_end():
 def test_in_full_es_the_last_epsilon_alone_weighs():
     for step, particles in enumerate(full_es()):
         np.testing.assert_allclose(flat(particles.xi), epsilon(step, 4, sigma=0.02), rtol=1e-5, atol=1e-8)
+
+
+@cache
+def held(name):
+    """As `pes`, of an estimator that holds ε, with lengths of 2 to 8 truncations."""
+    return [p for p, _ in history(estimator(estimator=name, min_length=10, max_length=40), 12)]
+
+
+@pytest.mark.parametrize("name", ["nres", "es_single"])
+def test_epsilon_is_drawn_at_the_start_of_an_unroll_and_held(name):
+    first = {}
+    for step, particles in enumerate(held(name)):
+        for k in np.flatnonzero(particles.training.optimizer_state.count[::2] == 5):
+            first[k] = epsilon(step, 4)[k]
+        np.testing.assert_allclose(flat(particles.xi), [first[k] for k in range(4)], rtol=1e-5, atol=1e-8)
+    assert not np.isclose(first[0], epsilon(0, 4)[0]).any(), "another unroll, another ε"
+
+
+def test_in_es_single_all_start_together_with_one_length():
+    for particles in held("es_single"):
+        assert len(set(particles.age)) == len(set(particles.length)) == 1
+        np.testing.assert_array_equal(particles.training.optimizer_state.count, particles.age[0])
+    assert len({int(particles.length[0]) for particles in held("es_single")}) > 1
+
+
+def test_in_nres_each_starts_on_its_own():
+    lengths, ages = zip(*((p.length, p.age) for p in held("nres")), strict=True)
+    assert all(len(set(row)) > 1 for row in ages)
+    assert len(set(lengths[0])) > 1
+    assert (ages[0] > 5).any(), "first unrolls are shortened"
 
 
 def test_in_truncated_es_the_last_epsilon_alone_weighs():

@@ -46,7 +46,7 @@ def trainer(tasks, optimizer=None, **changes):
     return Trainer(tasks, optimizer or MomentumOptimizer(), recipe(**settings | {"outer": OUTER, **changes}), 0)
 
 
-@pytest.mark.parametrize(("estimator", "truncations"), [("pes", 1), ("es", 4)])
+@pytest.mark.parametrize(("estimator", "truncations"), [("pes", 1), ("es_single", 1), ("es", 4)])
 def test_an_outer_step_is_a_position_and_a_validation_starts_at_0(estimator, truncations):
     made = trainer([Moving()], estimator=estimator, min_length=40)
     state = made.initial()

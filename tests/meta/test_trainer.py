@@ -1,6 +1,7 @@
 """The outer loop on quadratics: averaging, progress, bit-exact continuation, validation, bookkeeping."""
 
 from functools import cache
+from itertools import combinations
 from typing import NamedTuple
 
 import jax
@@ -122,6 +123,28 @@ def test_continued_from_a_copy_it_gives_the_same_bits(done):
     assert int(stopped.state.step) == done
     assert_same_bits(continued.state, whole_run().state)
     assert stopped.rows + continued.rows == whole_run().rows
+
+
+@cache
+def run_under(estimator):
+    """As `whole_run`, of one task."""
+    made_so = made(TASKS[:1], estimator=estimator, start_offset=0)
+    return made_so, recorded(made_so)
+
+
+@pytest.mark.parametrize("estimator", ["nres", "es_single"])
+def test_continued_in_the_middle_of_unrolls_it_gives_the_same_bits(estimator):
+    """There ε is not drawn again: it is the ξ that was saved."""
+    trainer, whole = run_under(estimator)
+    middle = next(state for state in whole.saves if (state.particles[0].age < state.particles[0].length).any())
+    assert int(middle.step) < STEPS
+    assert_same_bits(recorded(trainer, middle).state, whole.state)
+
+
+def test_every_estimator_takes_its_own_way():
+    ends = [flat(run_under(name)[1].state.theta) for name in ("pes", "nres", "es_single", "es", "truncated_es")]
+    apart = [np.abs(one - other).max() for one, other in combinations(ends, 2)]
+    assert min(apart) > 1e-2
 
 
 def test_rows():

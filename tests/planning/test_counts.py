@@ -81,7 +81,10 @@ def test_hidden_sizes_act_as_in_an_mlp_of_three_layers():
     assert updates.per_entry(SmallFCConfig(hidden_size=4)).flops == 2 * (16 * 4 + 4 * 4 + 4 * 2)
 
 
-@pytest.mark.parametrize("changes", [{"outer_steps": 7}, {"outer_steps": 6}, {"estimator": "es", "min_length": 20}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"outer_steps": 7}, {"outer_steps": 6}, {"estimator": "es_single"}, {"estimator": "es", "min_length": 20}],
+)
 def test_inner_steps_are_those_of_a_meta_training(changes):
     trainer = made(**changes)
     counted = {"all": 0, "validation": 0}
