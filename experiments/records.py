@@ -2,34 +2,23 @@
 
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from mulo import provenance as origin
 
 
 def provenance(**more: Any) -> dict[str, Any]:
     """Commit, machine and versions that a result was measured with, and whatever else is given."""
-    import jax
-
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    found = origin.provenance()
     return {
-        "commit": commit.stdout.strip(),
-        "hardware": f"{_processor()}, {os.cpu_count()} cores, no accelerator",
-        "python": platform.python_version(),
-        "jax": jax.__version__,
+        "commit": found["commit"],
+        "hardware": f"{found['processor']}, {os.cpu_count()} cores, no accelerator",
+        "python": found["python"],
+        "jax": found["jax"],
         **more,
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()} ({platform.machine()})"
 
 
 def write_provenance(folder: Path, found: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from mulo.errors import ConfigError
 
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_RANKS = ("JAX_PROCESS_ID", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "TPU_WORKER_ID")
+"""Where launchers tell a process its number; the first one found counts, as in JAX."""
 _HEARTBEAT_SECONDS = 10
 """A lost process is noticed after this; JAX's own default takes a hundred seconds."""
 
@@ -59,6 +61,22 @@ def _from_variables() -> dict[str, Any]:
     return {"coordinator_address": address, "num_processes": int(numbers[0]), "process_id": int(numbers[1])}
 
 
+def will_lead(wish: str) -> bool:
+    """Whether this process is to write, as far as its environment tells before the processes have met.
+
+    False where nothing tells, under `always`: then nobody is known to lead.
+    """
+    if wish == "never" or (wish == "auto" and not _told_of_several()):
+        return True
+    ranks = [os.environ[name] for name in _RANKS if name in os.environ]
+    return ranks[:1] == ["0"]
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_all_cores() -> None:
     """Makes every CPU core a JAX device, for particles to be shared out among; call it before JAX is used.
 
@@ -67,11 +85,10 @@ def use_all_cores() -> None:
     """
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     decided = "JAX_NUM_CPU_DEVICES" in os.environ or jax.distributed.is_initialized()
     if not decided:
         with suppress(RuntimeError):  # JAX is in use already: its devices stay as they are
-            jax.config.update("jax_num_cpu_devices", cores)
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
 def leave() -> None:

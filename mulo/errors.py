@@ -42,6 +42,10 @@ class MemoryLimitError(MuloError):
     """A job needs more memory than there is."""
 
 
+class BusyError(MuloError):
+    """Another process is at work in the same folder."""
+
+
 class Interrupted(MuloError):
     """The user or the system asked the job to stop; everything needed to resume is saved."""
 

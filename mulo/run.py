@@ -6,19 +6,28 @@ codes: 0 done, 1 a check failed, 2 the user's input was refused, 130 and 143 sto
 everything saved.
 """
 
+import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mulo import kernel_library
-from mulo.errors import ConfigError, Interrupted, MuloError
-
-_REFUSED = 2
+from mulo import distributed
+from mulo.config import Config
+from mulo.errors import ConfigError, MuloError
+from mulo.jobs import attempt, preflight, sweep
+from mulo.jobs.events import Log
+from mulo.jobs.status import outcome
 
 
 def _conf_dir() -> Path:
@@ -44,48 +53,98 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("logspace", _logspace, replace=True)
 
 
+# Hydra takes the plugin's schema into account beside conf/hydra/launcher/joblib.yaml, which is all right.
+warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema with the same name")
+# Here and not in main: workers of a sweep import this module and never call it.
+register_resolvers()
+
+
 def _explicit_keys(overrides: list[str]) -> set[str]:
     return {override.lstrip("+~").partition("=")[0] for override in overrides}
 
 
-def _job(raw: DictConfig) -> int:
-    from mulo.jobs import preflight
-
+def _config(raw: DictConfig) -> Config:
     explicit = _explicit_keys(list(HydraConfig.get().overrides.task))
     plain = OmegaConf.to_container(raw, resolve=True)
     if not isinstance(plain, dict):
         raise ConfigError("The configuration is not a group of settings.")
-    config = preflight.resolve({str(key): value for key, value in plain.items()}, explicit)
-    kernel_library.begin()  # while JAX is being imported
-    from mulo.jobs import dispatch
-
-    return dispatch.run(config)
+    return preflight.resolve({str(key): value for key, value in plain.items()}, explicit)
 
 
-class _Main:
-    """Runs each job and keeps its exit code, which Hydra would drop."""
+class _Job:
+    """What Hydra calls for each job; launchers send it to their workers, with the place of the sweep's events."""
 
-    def __init__(self) -> None:
-        self.codes: list[int] = []
+    def __init__(self, log: Log) -> None:
+        self.log, self.code = log, 0
 
-    def __call__(self, raw: DictConfig) -> None:
+    def __call__(self, raw: DictConfig) -> int:
+        settings = HydraConfig.get()
+        if settings.mode == RunMode.MULTIRUN:
+            own = attempt.SweepJob(self.log, int(settings.job.num), list(settings.overrides.task))
+            return attempt.of_sweep(own, lambda: _config(raw))
+        self.code = self._alone(raw)
+        return self.code
+
+    def _alone(self, raw: DictConfig) -> int:
         try:
-            self.codes.append(_job(raw))
-        except Interrupted as stopped:
-            print(stopped, file=sys.stderr)
-            sys.exit(128 + stopped.signal_number)
-        except MuloError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            self.codes.append(_REFUSED)
+            return attempt.alone(_config(raw))
+        except (MuloError, KeyboardInterrupt) as error:
+            found = outcome(error)
+            print(error if found.status == "interrupted" else f"Error: {error}", file=sys.stderr)
+            return found.exit_code
+
+
+class Launch(Callback):
+    """Tells the launching process that it launches a sweep, and of which jobs; conf/config.yaml names it."""
+
+    launched: ClassVar[sweep.Sweep | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **more: Any) -> None:
+        """Hydra calls it once, before anything is launched."""
+        if Launch.launched is None:
+            return
+        planned = _planned(config)
+        Launch.launched.begin(planned)
+        _share_cores(config.hydra.launcher, len(planned))
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print an error of the launcher and end the process
+
+
+def _planned(config: DictConfig) -> list[list[str]]:
+    """The overrides of every job, in the order of Hydra's own sweeper; another one decides on the way."""
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        return []
+    swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create().parse_overrides([*swept, *config.hydra.overrides.task])
+    return [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+
+
+def _share_cores(launcher: DictConfig, jobs: int) -> None:
+    target, cores = str(launcher._target_), distributed.cores()
+    if target.endswith(".JoblibLauncher"):
+        wish = int(launcher.n_jobs)
+        together = wish if wish > 0 else max(1, cores + 1 + wish)
+        sweep.share_cores(min(together, jobs or together))
+    elif target.endswith(".LocalLauncher"):  # starts all at once
+        sweep.share_cores(jobs or cores)
 
 
 def main() -> None:
     """Composes the configuration from the command line and runs one job, or several with `-m`."""
-    register_resolvers()
-    jobs = _Main()
-    hydra.main(version_base="1.3", config_path=str(_conf_dir()), config_name="config")(jobs.__call__)()
-    sys.exit(max(jobs.codes, default=0))
+    launched = Launch.launched = sweep.Sweep()
+    job = _Job(launched.log)
+    try:
+        hydra.main(version_base="1.3", config_path=str(_conf_dir()), config_name="config")(job.__call__)()
+    except CompactHydraException as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except (Exception, KeyboardInterrupt) as error:
+        if not launched.begun:
+            raise
+        sweep.broken(launched, error)
+    sys.exit(launched.end() if launched.begun else job.code)
 
 
 if __name__ == "__main__":
+    from mulo.run import main
+
     main()

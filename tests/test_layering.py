@@ -12,7 +12,7 @@ import mulo
 LAYERS = [
     ["version", "errors", "types"],
     ["distributed"],
-    ["trees", "cache"],
+    ["trees", "cache", "locks", "provenance"],
     ["kernel_library", "randomness", "sharding"],
     ["config"],
     ["parametrization"],

@@ -1,0 +1,155 @@
+"""The launching process of a sweep: who is done, what failed, when to stop, and the table at the end."""
+
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from types import FrameType
+
+from rich.markup import escape
+from rich.table import Table
+
+from mulo import distributed
+from mulo.jobs.events import Log, Row, rows, settled
+from mulo.jobs.status import every
+from mulo.jobs.stopping import Stop, handling
+from mulo.reporting.tables import wide_console
+from mulo.reporting.units import of_seconds
+
+_POLL_SECONDS = 0.25
+_DONE = ("finished", "skipped")
+REPORTED = (*_DONE, "failed", "interrupted")
+"""What is said at once of a job."""
+_WORDS = {"skipped": "skipped (done before)"}
+
+
+class Sweep:
+    """From the launch of a sweep to its exit code; nothing happens, and nothing is written, before `begin`."""
+
+    def __init__(self) -> None:
+        self.log, self.begun = Log.new(), False
+        self._planned: list[list[str]] = []
+        self._said: set[tuple[int, str]] = set()
+        self._stop, self._open = Stop(), ExitStack()
+
+    def begin(self, planned: Sequence[Sequence[str]]) -> None:
+        """Takes over SIGINT and SIGTERM, and says from now on which jobs have ended.
+
+        Args:
+            planned: every job's overrides; empty where the sweeper decides on the way.
+        """
+        self.begun, self._planned = True, [list(overrides) for overrides in planned]
+        self._open.enter_context(handling(self._handle))
+        self._open.enter_context(every(_POLL_SECONDS, self.report))
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if not self._stop.repeated(number):
+            self.log.append("stop", signal=number)
+            _error("Stopping: jobs under way save what is done, others are not started. Once more ends it at once.")
+
+    def _rows(self) -> list[Row]:
+        return rows(self.log.read(), self._planned)
+
+    def report(self) -> None:
+        """One line for every job that has ended, or waits for another process, since the last report."""
+        found = self._rows()
+        for row in found:
+            waits = row.status == "running" and row.reason is not None
+            if (row.status in REPORTED or waits) and (row.job, row.status) not in self._said:
+                self._said.add((row.job, row.status))
+                done = sum(status in REPORTED for _, status in self._said)
+                self._say(row, done, max(len(found), len(self._planned)))
+
+    def _say(self, row: Row, done: int, total: int) -> None:
+        text = f"[{done}/{total}] {' '.join(self._varying(row)) or 'job'}: {_status(row)}"
+        if row.status in _DONE:
+            print(f"{text}{_after(row)}", flush=True)
+        else:
+            _error(f"{text}. {row.reason}")
+
+    def _varying(self, row: Row) -> list[str]:
+        """The overrides that not all jobs have in common."""
+        common = set.intersection(*map(set, self._planned)) if len(self._planned) > 1 else set()
+        return [override for override in row.overrides if override not in common]
+
+    def wait_for_the_rest(self) -> None:
+        """Waits for jobs that are processes of this one's own, after another's death has ended the launcher."""
+        with suppress(ChildProcessError):
+            while True:
+                os.wait()
+
+    def end(self) -> int:
+        """Prints the table and returns the exit code: 0 where every job is finished, now or before."""
+        self._open.close()
+        self.report()
+        found = [settled(row) for row in self._rows()]
+        console = wide_console()
+        console.print(self._table(found))
+        for row in found:
+            if row.reason and row.status not in _DONE:
+                _error(f"Job {row.job} ({' '.join(self._varying(row))}): {_status(row)}. {row.reason}")
+        print(_summary(found), flush=True)
+        stopped = self.log.stop()
+        return 128 + stopped if stopped is not None else max((row.exit_code for row in found), default=0)
+
+    def _table(self, found: Sequence[Row]) -> Table:
+        table = Table("job", "settings", "status", "wall time", "directory")
+        for row in found:
+            seconds = "" if row.seconds is None else of_seconds(row.seconds)
+            place = "" if row.directory is None else os.path.relpath(row.directory)
+            table.add_row(str(row.job), escape(" ".join(self._varying(row))), _status(row), seconds, escape(place))
+        return table
+
+
+def _status(row: Row) -> str:
+    checked = f" (exit code {row.exit_code})" if row.status in _DONE and row.exit_code else ""
+    return _WORDS.get(row.status, row.status) + checked
+
+
+def _after(row: Row) -> str:
+    return f" after {of_seconds(row.seconds)}" if row.seconds is not None and row.status == "finished" else ""
+
+
+def _summary(found: Sequence[Row]) -> str:
+    counts = Counter(row.status for row in found)
+    parts = [f"{count} {_WORDS.get(name, name)}" for name, count in counts.items()]
+    again = "" if all(row.status in _DONE for row in found) else " The same command goes on with what is missing."
+    return f"{len(found)} job{'s' if len(found) != 1 else ''}: {', '.join(parts)}.{again}"
+
+
+def explain(error: BaseException) -> str | None:
+    """What a launcher's error means to the user, where it is about a worker and not about the sweep itself."""
+    name = type(error).__name__
+    if name in ("TerminatedWorkerError", "BrokenProcessPool"):
+        return (
+            "A worker process ended without a word (killed, or out of memory), and joblib ended the others with it. "
+            "Where memory was short, fewer at a time need less: hydra.launcher.n_jobs=1."
+        )
+    if isinstance(error, KeyboardInterrupt):
+        return "Stopped at once: what the jobs under way had not saved is lost."
+    if name in ("UncompletedJobError", "FailedJobError"):
+        return "A job's process ended without a word (killed, out of time or out of memory); the others go on."
+    return None
+
+
+def broken(sweep: Sweep, error: BaseException) -> None:
+    """Says why the launcher gave up, and waits for those of its jobs that have not."""
+    said = explain(error)
+    if said is None:
+        traceback.print_exception(error)
+        return
+    _error(said)
+    if type(error).__module__.startswith("submitit"):
+        sweep.wait_for_the_rest()
+
+
+def share_cores(together: int) -> None:
+    """Gives each of several jobs on this machine its share of the cores, where the user has not decided."""
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(max(1, distributed.cores() // max(1, together))))
+
+
+def _error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

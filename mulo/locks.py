@@ -1,0 +1,84 @@
+"""One process at a time in a folder. The kernel frees a lock when its holder ends, however it ends."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from mulo.errors import BusyError
+
+FILE = ".lock"
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def locked(folder: Path, announce: Callable[[str], None], wait: bool = True) -> Iterator[None]:
+    """Holds `folder`/.lock while open; the folder is made where it is missing.
+
+    Args:
+        folder: which only one process at a time is to write into.
+        announce: is given one sentence where this process has to wait, or the file system knows no locks.
+        wait: whether to wait for another process that holds the lock.
+
+    Raises:
+        BusyError: another process holds it, and `wait` is false.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _acquired(folder, announce, wait):
+        yield
+
+
+def held(folder: Path) -> bool:
+    """Whether some process holds the folder's lock now."""
+    try:
+        with (folder / FILE).open("r") as file:
+            return not _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+
+
+def _acquired(folder: Path, announce: Callable[[str], None], wait: bool) -> IO[str]:
+    while True:
+        file = _open(folder)
+        try:
+            if not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                if not wait:
+                    raise BusyError(f"Another process is at work in {folder}.")
+                announce(f"Another process is at work in {folder}: waiting for it.")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_current(file, folder / FILE):
+                return file
+        except OSError as error:
+            if error.errno in _WITHOUT_LOCKS:
+                announce(f"{folder} cannot be locked ({error.strerror}): see that one process alone writes into it.")
+                return file
+            file.close()
+            raise
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _open(folder: Path) -> IO[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / FILE).open("a")
+
+
+def _lock(file: IO[str], operation: int) -> bool:
+    try:
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_current(file: IO[str], path: Path) -> bool:
+    """A holder that takes its folder away leaves those who waited with a lock on a file that nobody else will open."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
