@@ -104,9 +104,10 @@ def _mean(losses: np.ndarray) -> np.ndarray:
 
 def _welch(ours: np.ndarray, theirs: np.ndarray, freedom: int, freedom_of_theirs: int) -> float:
     """Degrees of freedom of a difference, by Welch and Satterthwaite; 0 where one side tells no spread."""
-    if min(freedom, freedom_of_theirs) < 1:
+    ours, theirs = ours[np.isfinite(ours)], theirs[np.isfinite(theirs)]
+    if min(freedom, freedom_of_theirs) < 1 or not (ours.size and theirs.size):
         return 0.0
-    one, other = float(np.nanvar(ours)), float(np.nanvar(theirs))
+    one, other = float(np.var(ours)), float(np.var(theirs))
     if not one + other > 0:
         return float(freedom + freedom_of_theirs)
     return (one + other) ** 2 / (one**2 / freedom + other**2 / freedom_of_theirs)
