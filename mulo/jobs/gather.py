@@ -95,24 +95,32 @@ def _settings(config: Config, keys: Sequence[str]) -> dict[str, str]:
 
 def _losses(found: Sequence[Found], keys: Sequence[str]) -> tuple[list[Loss], dict[str, np.ndarray]]:
     """All rows and thinned curves. What jobs of several seeds trained alike, as baselines beside θ, is kept once."""
-    losses: dict[Any, Loss] = {}
+    losses: dict[Any, tuple[Loss, Found]] = {}
     curves: dict[str, np.ndarray] = {}
     for job in found:
         for place in _evaluations(job):
             rows = [_loss(job.config, row, keys) for row in read_csv(place / "results.csv")]
-            rows = [row for row in rows if losses.setdefault(_training(job, row), row) is row]
+            rows = [row for row in rows if _is_new(losses, row, job)]
             losses_here = {row.result.key: row.key for row in rows}
             stored = read_curves(place / "curves.npz") if (place / "curves.npz").exists() else {}
             for key, values in stored.items():
                 curves |= _thinned(key, values, losses_here)
-    return list(losses.values()), curves
+    return [row for row, _ in losses.values()], curves
 
 
-def _training(job: Found, row: Loss) -> Any:
+def _is_new(losses: dict[Any, tuple[Loss, Found]], row: Loss, job: Found) -> bool:
+    """Whether no other job has trained the same; notes that this one has."""
     own = row.contestant == job.config.contestant
     seed = row.meta_seed if own else None
     result = row.result._replace(train_loss=0.0, test_loss=0.0, status="")
-    return row.data, seed, tuple(row.settings.values()), result
+    _, first = losses.setdefault((row.data, seed, tuple(row.settings.values()), result), (row, job))
+    if own and first is not job:
+        raise MuloError(
+            f"Two jobs hold results of {row.contestant} with meta-seed {seed} on the same networks, and nothing that a "
+            f"record tells apart differs: {first.folder.name} and {job.folder.name}. Is one left over from before the "
+            "sweep was changed? Move it to another folder."
+        )
+    return first is job
 
 
 def _evaluations(job: Found) -> Iterator[Path]:

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mulo.config import ClaimConfig
 from mulo.errors import MuloError
 from mulo.evaluation.coordinate_rows import rows_with_slope, write_rows
 from mulo.jobs.gather import gather
-from mulo.reporting import record, style
-from mulo.reporting.record import cells, comparisons, figures, panels, verdicts
+from mulo.reporting import record
+from mulo.reporting.record import cells, panels
 from tests.reporting import sweep_directory as sweep
 
 
@@ -117,92 +116,6 @@ def test_the_page_holds_curves_tables_and_claims(written):
         assert said in page
 
 
-def claimed(gathered, **more):
-    own = {"text": "x", "better": "µLO_M", "than": "AdamW", "at": {"width": "largest"}} | more
-    return replace(gathered, sweep=replace(gathered.sweep, claims=[ClaimConfig(**own)]))
-
-
-def outcome(gathered, **more):
-    (found,) = verdicts.verdicts(claimed(gathered, **more))
-    return found
-
-
-def with_losses(gathered, change):
-    """Other losses in place of those of the rows."""
-    own = [replace(row, result=change(row.result)) for row in gathered.losses]
-    return replace(gathered, losses=own)
-
-
-def test_a_claim_holds_or_not_or_is_undecided(gathered):
-    found = outcome(gathered)
-    assert found.outcome == "holds"
-    # .414 − .714, at the largest width alone; both have meta-seeds .01 apart.
-    assert "µLO_M 0.414 (3 × 3 seeds, 0 of 9 diverged), AdamW 0.714" in found.because
-    assert "difference −0.3, 95% interval" in found.because
-    assert outcome(gathered, better="AdamW", than="µLO_M").outcome == "does not hold"
-    noisy = with_losses(
-        gathered, lambda own: own._replace(train_loss=[0.2, 0.9, 0.5][own.seed] + 0.01 * (own.optimizer == "AdamW"))
-    )
-    assert outcome(noisy).outcome == "undecided"
-
-
-def test_claims_select_by_column_and_by_the_size(gathered):
-    assert "0.314" in outcome(gathered, at={"width": "smallest"}).because
-    assert "0.314" in outcome(gathered, at={"width": 16}).because
-    both = outcome(gathered, at={})
-    assert "µLO_M 0.364 (3 × 3 seeds in 2 places, 0 of 18 diverged)" in both.because
-    assert outcome(gathered, at={"height": 3}).outcome == "undecided"
-    assert "height" in outcome(gathered, at={"height": 3}).because
-    assert outcome(gathered, at={"width": 5}).outcome == "undecided"
-    assert "no results of VeLO" in outcome(gathered, than="VeLO").because
-    assert "AdamW 0.814" in outcome(gathered, loss="test_loss").because
-
-
-def test_divergence_decides_and_is_never_averaged_away(gathered):
-    def diverges(name, seeds):
-        def change(result):
-            hit = result.optimizer == name and result.seed in seeds
-            return result._replace(train_loss=math.inf, status="diverged(3)") if hit else result
-
-        return with_losses(gathered, change)
-
-    assert outcome(diverges("AdamW", {0, 1, 2})).outcome == "holds"
-    assert outcome(diverges("µLO_M", {0, 1, 2})).outcome == "does not hold"
-    # The finite ones are far better, and yet.
-    some = outcome(diverges("µLO_M", {1}))
-    assert some.outcome == "undecided"
-    assert "3 of 9 diverged" in some.because
-    assert outcome(diverges("µLO_M", {1}), better="AdamW", than="µLO_M").outcome == "undecided"
-
-
-def test_one_training_of_each_decides_nothing(gathered):
-    few = replace(gathered, losses=[row for row in gathered.losses if (row.meta_seed, row.result.seed) == (0, 0)])
-    found = outcome(few)
-    assert found.outcome == "undecided"
-    assert "too few seeds" in found.because
-
-
-def test_ranks_and_speedups_follow_from_the_losses(gathered):
-    own = cells.by_place(gathered)
-    final, early, _ = comparisons.rankings(gathered, own)
-    assert {name: rank.value for name, rank in final.ranks.items()} == {"µLO_M": 1, "LO_M": 3, "AdamW": 2}
-    assert final.places == 2
-    assert early.ranks["µLO_M"].value == 1
-    ((place, found),) = comparisons.speedups(gathered, own, "AdamW").items()
-    assert place.width == 64
-    assert found["LO_M"] is None
-    # Mean curve .414 + 1.3 exp(−5 i/300) meets AdamW's last loss, .714 + 1.3 exp(−5 · 299/300) in i = 87.2 steps.
-    target = 0.3 + 1.3 * math.exp(-5 * 296 / 300)  # the median of the last few
-    assert found["µLO_M"] == pytest.approx(300 / (-60 * math.log(target / 1.3) + 1), rel=0.03)
-
-
-def test_a_contestant_without_results_at_a_place_is_not_ranked_there(gathered):
-    kept = [row for row in gathered.losses if (row.contestant, row.result.width) != ("AdamW", 64)]
-    fewer = replace(gathered, losses=kept)
-    final, *_ = comparisons.rankings(fewer, cells.by_place(fewer))
-    assert (final.places, final.left_out) == (1, 1)
-
-
 def test_unfinished_and_failed_jobs_are_told(tmp_path):
     folder = sweep.write_sweep(tmp_path / "jobs", sweep.separated, seeds=2)
     reason = f"No such file: {sweep.HOME}/data/file.bin"
@@ -218,18 +131,6 @@ def test_unfinished_and_failed_jobs_are_told(tmp_path):
     assert "| LO_M | – | 8 | interrupted | Stopped by Ctrl-C. |" in text
     assert "somebody" not in (tmp_path / "record" / "record.json").read_text()
     assert "2 of 8 jobs did not finish" in (tmp_path / "record" / "index.html").read_text()
-
-
-def test_networks_that_failed_have_no_loss_and_rank_last(gathered):
-    def fails(result):
-        hit = (result.optimizer, result.width) == ("µLO_M", 64)
-        return result._replace(train_loss=math.nan, status="failed(out of memory)") if hit else result
-
-    failed = with_losses(gathered, fails)
-    own = cells.by_place(failed)
-    final, *_ = comparisons.rankings(failed, own)
-    assert final.ranks["µLO_M"].value == (1 + 2.5) / 2  # beside LO_M, of which some seeds diverged
-    assert outcome(failed).outcome == "undecided"
 
 
 def test_jobs_without_status_or_curves_still_make_a_record(tmp_path):
@@ -260,17 +161,6 @@ def test_a_setting_that_varies_is_a_column_and_an_axis(tmp_path):
     assert [point.train.mean for point in panel.lines["µLO_M"]] == pytest.approx([1.501, 1.51, 1.6])
 
 
-def test_values_without_numbers_stand_in_the_order_found(gathered):
-    kinds = {0: "adam", 1: "sgd", 2: "none"}
-    head = replace(gathered.sweep, figure="over_setting", setting="kind")
-    own = [replace(row, settings={"kind": kinds[row.meta_seed]}) for row in gathered.losses]
-    varied = replace(gathered, sweep=head, varied=["kind"], losses=own)
-    first, *_ = panels.panels(varied, cells.by_place(varied))
-    assert not first.numeric
-    assert first.ticks == ["adam", "none", "sgd"]
-    assert [point.x for point in first.lines["AdamW"]] == [0.0, 1.0, 2.0]
-
-
 def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / f"jobs/{seed}"
@@ -281,36 +171,12 @@ def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
     assert [(row.contestant, row.meta_seed) for row in found] == [("µLO_M", 0), ("adamw", 0), ("µLO_M", 1)]
 
 
-@pytest.mark.parametrize("figure", ["over_width", "over_depth", "over_steps", "curves", "ranks"])
-def test_every_figure_draws_every_contestant_in_its_colour(figure, gathered, tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(style, "save", lambda drawn, stem: seen.append(drawn))
-    own = replace(gathered, sweep=replace(gathered.sweep, figure=figure))
-    figures.figure(own, cells.by_place(own), tmp_path / "figure", "Title")
-    from matplotlib.colors import to_hex
-
-    drawn = [line.get_color() for axes in seen[0].axes for line in axes.get_lines()]
-    drawn += [bar.get_facecolor() for axes in seen[0].axes for bar in axes.patches]
-    colors = set(map(to_hex, drawn))
-    assert {"#d55e00", "#e69f00", "#4d4d4d"} <= colors
-
-
-def test_names_of_contestants_keep_their_colours_and_variants_are_lighter():
-    names = [
-        ("µLO_M", "mup"),
-        ("µLO_S", "mup"),
-        ("LO_M", "sp"),
-        ("µVeLO_M", "mup"),
-        ("AdamW (oracle)", "sp"),
-        ("x", "sp"),
-    ]
-    found = style.lines(names)
-    assert found["µLO_M", "mup"] == ("#D55E00", "s", "-")
-    assert found["µLO_S", "mup"] == ("#E8A673", "s", "-")  # 45% of the way to white
-    assert found["LO_M", "sp"].linestyle == "--"
-    assert found["µVeLO_M", "mup"].color == style.lines([("velo_mup", "mup")])["velo_mup", "mup"].color
-    assert found["AdamW (oracle)", "sp"].color == style.lighter("#4D4D4D")
-    assert len({look.color for look in found.values()}) == len(names)
+def test_two_jobs_of_the_same_kind_are_refused(tmp_path):
+    for seeds in (1, 2):
+        settings = sweep.config(evaluation={"seeds": seeds})
+        sweep.write_job(tmp_path / f"with{seeds}", settings, [(16, 40, seed, 0.5) for seed in range(seeds)])
+    with pytest.raises(MuloError, match=r"Two jobs hold results of µLO_M with meta-seed 0 .* with1 and with2"):
+        gather(tmp_path)
 
 
 def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):

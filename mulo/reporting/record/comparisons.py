@@ -53,7 +53,9 @@ def _on_the_way(record: Record, moment: float) -> _LossesOf:
     def losses(places: Sequence[tuple[Place, list[Loss]]]) -> np.ndarray:
         found = [(place, curves(record, rows)) for place, rows in places]
         jobs = sorted(set.intersection(*(set(own) for _, own in found)))
-        seeds = min((len(own[job]) for _, own in found for job in jobs), default=0)
+        if not jobs:
+            return np.empty((len(found), 0, 0))
+        seeds = min((len(own[job]) for _, own in found for job in jobs))
         points = [int(np.searchsorted(steps_of(record, place), moment * place.steps)) for place, _ in found]
         values = [[own[job][:seeds, i] for job in jobs] for (_, own), i in zip(found, points, strict=True)]
         return np.array(values, float).reshape(len(found), len(jobs), seeds)

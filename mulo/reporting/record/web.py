@@ -47,9 +47,9 @@ def _charts(record: Record, cells: Cells) -> Iterable[Chart]:
         if panel.numeric:
             for split in ("train", "test"):
                 yield _final(panel, split, look)
-    for place in largest(cells) if record.curves else []:
-        yield _over_steps(record, cells, place, look)
-        yield _tests(record, cells, place, look)
+    for place in largest(cells):
+        over_steps = [_over_steps(record, cells, place, look), _tests(record, cells, place, look)]
+        yield from (chart for chart in over_steps if chart.series)
 
 
 def _final(panel: Panel, split: str, look: Mapping[str, style.Line]) -> Chart:
