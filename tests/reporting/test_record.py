@@ -180,9 +180,12 @@ def test_two_jobs_of_the_same_kind_are_refused(tmp_path):
 
 
 def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
-    for name, slope in (("µLO_M", 0.0), ("LO_M", 0.5)):
-        folder = tmp_path / "jobs" / name
-        sweep.write_job(folder, sweep.config(name, head=sweep.sweep_head(figure="coordinate_check", claims=[])), [])
+    # Two meta-seeds of LO_M, whose deviations have the mean of the other's.
+    for name, slope, seed, factor in (("µLO_M", 0.0, 0, 1.0), ("LO_M", 0.5, 0, 0.5), ("LO_M", 0.5, 1, 1.5)):
+        folder = tmp_path / f"jobs/{name}{seed}"
+        sweep.write_job(
+            folder, sweep.config(name, seed, head=sweep.sweep_head(figure="coordinate_check", claims=[])), []
+        )
         head = {
             "optimizer": "x",
             "parametrization": "mup",
@@ -190,7 +193,7 @@ def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
             "layer": "hidden_0",
             "over": "width",
         }
-        stds = {size: 0.1 * size**slope for size in (16, 64, 256)}
+        stds = {size: factor * size**slope for size in (16, 64, 256)}
         write_rows(
             [row for t in (1, 10) for row in rows_with_slope(stds, t=t, **head)], folder / "coordinate_check.csv"
         )
@@ -201,7 +204,7 @@ def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
     assert "| µLO_M | µP | MLP | 2 | 0 | 0 | 0 |" in text
     with (tmp_path / "record/results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 2 * 3
+    assert len(rows) == 3 * 2 * 3
     assert {row["contestant"] for row in rows} == {"µLO_M", "LO_M"}
     assert (tmp_path / "record/figure.png").stat().st_size > 10_000
     before = contents(tmp_path / "record")

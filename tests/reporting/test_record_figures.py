@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from matplotlib.colors import to_hex
 
+from mulo.evaluation.coordinate_rows import rows_with_slope, write_rows
 from mulo.jobs.gather import gather
 from mulo.reporting import style
 from mulo.reporting.record import cells, figures, panels
@@ -55,3 +56,25 @@ def test_names_of_contestants_keep_their_colours_and_variants_are_lighter():
     assert found["µVeLO_M", "mup"].color == style.lines([("velo_mup", "mup")])["velo_mup", "mup"].color
     assert found["AdamW (oracle)", "sp"].color == style.lighter("#4D4D4D")
     assert len({look.color for look in found.values()}) == len(names)
+
+
+def test_a_coordinate_check_has_a_panel_per_contestant_with_meta_seeds_averaged(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(style, "save", lambda drawn, stem: seen.append(drawn))
+    for name, scheme, seed, factor in (("µLO_M", "mup", 0, 1.0), ("LO_M", "sp", 0, 0.5), ("LO_M", "sp", 1, 1.5)):
+        folder = tmp_path / f"{name}{seed}"
+        sweep.write_job(folder, sweep.config(name, seed, sweep.sweep_head(figure="coordinate_check", claims=[])), [])
+        head = {
+            "optimizer": "x",
+            "parametrization": scheme,
+            "measure": "x_t - x_0",
+            "layer": "hidden_0",
+            "over": "width",
+        }
+        write_rows(rows_with_slope({16: factor, 64: 2 * factor}, t=1, **head), folder / "coordinate_check.csv")
+    figures.figure(gather(tmp_path), {}, tmp_path / "figure", "Title")
+    panels = {axes.get_title().split("\n")[0]: axes for axes in seen[0].axes}
+    assert set(panels) == {"LO_M in SP", "µLO_M in µP"}
+    for axes in panels.values():
+        ((line),) = axes.get_lines()
+        assert list(line.get_ydata()) == [1.0, 2.0]

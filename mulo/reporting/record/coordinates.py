@@ -1,46 +1,41 @@
 """The picture of a record of coordinate checks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mulo.evaluation.coordinate_rows import rows_with_slope
+from mulo.evaluation.coordinate_rows import Row
 from mulo.reporting.coordinate_plot import coordinate_check, coordinate_overview
-from mulo.reporting.labels import label_of_family
-from mulo.reporting.record.contents import Movement, Record
+from mulo.reporting.labels import label, label_of_family
+from mulo.reporting.record.contents import Record
+from mulo.reporting.record.movements import Checked, by_contestant
 
 
 def figure(record: Record, stem: Path, title: str) -> None:
     """Every movement where one contestant was checked; of several the last movement of each, side by side."""
-    groups: dict[str, list[Movement]] = {}
-    for own in record.movements:
-        groups.setdefault(_name(record, own), []).append(own)
-    rows = [row for name, own in groups.items() for row in _averaged(own, name)]
-    if len(groups) == 1:
-        coordinate_check(rows, stem, f"{title}: {next(iter(groups))}")
-    else:
-        coordinate_overview(rows, stem, title, rows[0]["measure"], max(row["t"] for row in rows))
+    found = by_contestant(record)
+    if len(found) == 1:
+        ((checked, rows),) = found.items()
+        coordinate_check(rows, stem, f"{title}: {_name(record, checked, found)}")
+        return
+    named = [_named(row, _name(record, checked, found)) for checked, rows in found.items() for row in rows]
+    if len({(row["optimizer"], row["parametrization"]) for row in named}) == len(found):
+        named = [_in_own(row) for row in named]
+    last = max(row["t"] for row in named)
+    coordinate_overview(named, stem, title, named[0]["measure"], last)
 
 
-def _name(record: Record, own: Movement) -> str:
-    tasks = {other.task for other in record.movements}
-    more = [label_of_family(own.task)] if len(tasks) > 1 else []
-    return "\n".join([own.contestant, *more, *(f"{key}={value}" for key, value in own.settings.items())])
+def _named(row: Row, name: str) -> dict[str, Any]:
+    return {**row, "optimizer": name}
 
 
-def _averaged(movements: Sequence[Movement], name: str) -> list[Any]:
-    """One row per size: standard deviations averaged over meta-seeds, and the slope of that."""
-    found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
-    for row in (own.row for own in movements):
-        key = (row["parametrization"], row["measure"], row["layer"], row["t"], row["over"])
-        found.setdefault(key, {}).setdefault(row["size"], []).append(row["std"])
-    names = ("parametrization", "measure", "layer", "t", "over")
-    return [
-        row
-        for key, stds in found.items()
-        for row in rows_with_slope(
-            {size: sum(own) / len(own) for size, own in stds.items()},
-            optimizer=name,
-            **dict(zip(names, key, strict=True)),
-        )
-    ]
+def _in_own(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Where each contestant has one parametrization, its name tells it."""
+    return {**row, "optimizer": f"{row['optimizer']} in {label(row['parametrization'])}", "parametrization": ""}
+
+
+def _name(record: Record, own: Checked, among: Iterable[Checked]) -> str:
+    several = len({other.task for other in among}) > 1
+    task = [label_of_family(own.task)] if several else []
+    settings = [f"{key}={value}" for key, value in zip(record.varied, own.settings, strict=True)]
+    return "\n".join([own.contestant, *task, *settings])

@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mulo.evaluation.coordinate_rows import Verdict
 from mulo.evaluation.coordinate_rows import verdicts as judged
 from mulo.evaluation.statistics import Interval, Spread
 from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.record.cells import Cells, Place, contestants, differing, spread_of
 from mulo.reporting.record.comparisons import Ranking
 from mulo.reporting.record.contents import Job, Loss, Record
+from mulo.reporting.record.movements import by_contestant
 from mulo.reporting.units import of_seconds
 
 
@@ -33,7 +35,8 @@ def losses(record: Record, cells: Cells, split: str, title: str) -> Grid:
         texts = [loss_text(own[name], spreads[name]) if name in own else "–" for name in names]
         rows.append([*(values[i] for _, values in columns), *texts])
         best |= {(i, len(columns) + names.index(name)) for name, mean in whole.items() if mean == min(whole.values())}
-    return Grid(title, [*(name for name, _ in columns), *names], rows, frozenset(best))
+    header = [*(name for name, _ in columns), *names]
+    return Grid(title, header, rows, frozenset(best) if len(names) > 1 else frozenset())
 
 
 def loss_text(rows: Sequence[Loss], found: Spread) -> str:
@@ -118,16 +121,18 @@ def _settings(job: Job) -> str:
 
 def movements(record: Record) -> Grid:
     """Of a coordinate check: how many movements each contestant holds still, and the largest slope."""
-    keys = [(own.contestant, own.row["parametrization"], own.task, *own.settings.values()) for own in record.movements]
     rows = []
-    for key in dict.fromkeys(keys):
-        own = [one.row for one, other in zip(record.movements, keys, strict=True) if other == key]
-        found = judged(own, record.tolerance)
-        counts = [sum(one.outcome == kind for one in found) for kind in ("stable", "unstable", "still", "undefined")]
-        slopes = [one.slope for one in found if math.isfinite(one.slope)]
-        steepest = f"{max(slopes, key=abs):+.3f}".replace("-", "−") if slopes else "–"
-        name, parametrization, task, *values = key
-        rows.append([name, label(parametrization), label_of_family(task), *values, *map(str, counts), steepest])
+    for checked, own in by_contestant(record).items():
+        for scheme in dict.fromkeys(row["parametrization"] for row in own):
+            found = judged([row for row in own if row["parametrization"] == scheme], record.tolerance)
+            who = [checked.contestant, label(scheme), label_of_family(checked.task), *checked.settings]
+            rows.append([*who, *_counts(found)])
     head = ["contestant", "parametrization", "task", *record.varied]
     outcomes = [f"within ±{record.tolerance:g}", "outside", "still", "undefined"]
     return Grid("Slopes of movements", [*head, *outcomes, "steepest"], rows)
+
+
+def _counts(found: Sequence[Verdict]) -> list[str]:
+    counts = [sum(one.outcome == kind for one in found) for kind in ("stable", "unstable", "still", "undefined")]
+    slopes = [one.slope for one in found if math.isfinite(one.slope)]
+    return [*map(str, counts), f"{max(slopes, key=abs):+.3f}".replace("-", "−") if slopes else "–"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mulo.reporting.record import grids, sentences
-from mulo.reporting.record.cells import Cells
+from mulo.reporting.record.cells import Cells, contestants
 from mulo.reporting.record.comparisons import Ranking, rankings, reference, speedups
 from mulo.reporting.record.contents import Record
 from mulo.reporting.record.grids import Grid
@@ -77,9 +77,10 @@ def _results(record: Record, cells: Cells) -> Iterable[str]:
     if not cells:
         return
     yield f"## Results\n\n{sentences.in_common(record, cells)}; {sentences.seeds(record)}."
+    bold = "; the lowest of those without a diverged seed is bold" if len(contestants(record)) > 1 else ""
     yield (
         "Mean ± standard error over meta-seeds (over evaluation seeds where there is one meta-seed), of what did not "
-        "diverge; the lowest of those without a diverged seed is bold."
+        f"diverge{bold}."
     )
     for split, words in (("train_loss", "Training loss"), ("test_loss", "Test loss")):
         yield f"### {words} at the end\n\n{markdown(grids.losses(record, cells, split, words))}"
