@@ -238,6 +238,8 @@ def test_a_sweep_killed_twice_finds_the_same(tmp_path, launcher, unkilled):
     assert started(tmp_path, *TWELVE, f"hydra/launcher={launcher}").wait(1000) == 0
     assert "12 jobs: " in (tmp_path / "launch.txt").read_text()
     assert len(finished_directories(tmp_path)) == 12
+    # The kills did hit something.
+    assert max(json.loads(path.read_text())["starts"] for path in (tmp_path / "runs").glob("*/job.json")) > 1
     counts = Counter(event["directory"] for event in events(tmp_path) if event["event"] == "finished")
     assert sorted(counts.values()) == [1] * 12
     assert before == {folder: traces(folder) for folder in before}
