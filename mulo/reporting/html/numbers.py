@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any
 
+import numpy as np
+
 from mulo.reporting.html.content import Cell, Chart, Numbers, Series
 
 DIGITS = 5
@@ -16,7 +18,8 @@ def written(cell: Cell) -> str:
         return cell
     if not math.isfinite(cell):
         return "–"
-    return str(cell) if isinstance(cell, int) else f"{cell:.{DIGITS}g}".replace("-", "−")
+    text = str(cell) if isinstance(cell, int | np.integer) else f"{cell:.{DIGITS}g}"
+    return text.replace("-", "−")
 
 
 def chart_data(charts: tuple[Chart, ...] | list[Chart]) -> str:

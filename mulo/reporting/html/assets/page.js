@@ -99,5 +99,5 @@ figures.forEach((figure, k) => setUp(figure, charts[k]));
 figures.forEach((figure, k) => paint(figure, charts[k]));
 DARK.addEventListener("change", paintAll);
 document.addEventListener("pointerdown", (event) => {
-  for (const figure of figures) if (!figure.contains(event.target)) figure.plot.setCursor(AWAY);
+  for (const { plot } of figures) if (!plot.root.contains(event.target)) plot.setCursor(AWAY);
 });
