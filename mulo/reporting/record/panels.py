@@ -82,7 +82,7 @@ def title(record: Record, cells: Cells, place: Place, axis: str = "") -> str:
     """What tells a place, or those of a panel, from the others; of a single panel what they are."""
     differs = dict(differing(cells, record))
     index = list(cells).index(place)
-    parts = [label_of_family(place.task)] if "task" in differs or len(differs) < 2 else []
-    parts += [f"on {place.data}"] if "data" in differs or len(differs) < 2 else []
-    parts += [f"{key} {values[index]}" for key, values in differs.items() if key not in ("task", "data", axis)]
-    return ", ".join(parts)
+    what = [label_of_family(place.task)] if "task" in differs or len(differs) < 2 else []
+    what += [f"on {place.data}"] if "data" in differs or len(differs) < 2 else []
+    others = [f"{key} {values[index]}" for key, values in differs.items() if key not in ("task", "data", axis)]
+    return ", ".join([" ".join(what), *others] if what else others)
