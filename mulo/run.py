@@ -1,9 +1,9 @@
 """The one entry point: `python -m mulo.run optimizer=velo_mup task=mlp_multiwidth`. The only file that imports Hydra.
 
 Modes: `main` (meta-train, evaluate, draw), `meta_train`, `evaluate checkpoint=…`, `coordinate_check`, `parameters` (the
-multipliers of every parameter), `verify reference=…`, `plan` (what meta-training and evaluation would cost). Exit
-codes: 0 done, 1 a check failed, 2 the user's input was refused, 130 and 143 stopped by Ctrl-C or SIGTERM with
-everything saved.
+multipliers of every parameter), `verify reference=…`, `plan` (what meta-training and evaluation would cost), `report
+report.of=…` (a sweep's directory becomes a record). Exit codes: 0 done, 1 a check failed, 2 the user's input was
+refused, 130 and 143 stopped by Ctrl-C or SIGTERM with everything saved.
 """
 
 import os

@@ -1,6 +1,7 @@
 """The text of every record is what its stored data say."""
 
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,27 @@ from omegaconf import OmegaConf
 
 from benchmarks import record, table
 from experiments.baseline_learning_rate import record as baselines
+from mulo.reporting.record import write_up
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 RECORDS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/record.py"))
+SWEEPS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/record.json"))
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_record_follows_from_its_data(name):
     module = importlib.import_module(f"experiments.{name}.record")
     assert (EXPERIMENTS / name / "README.md").read_text() == module.readme()
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_record_of_a_sweep_is_what_its_data_give(name, tmp_path):
+    again = shutil.copytree(EXPERIMENTS / name, tmp_path / name)
+    for text in ("README.md", "index.html"):
+        (again / text).unlink()
+    write_up(again)
+    for text in ("README.md", "index.html"):
+        assert (again / text).read_bytes() == (EXPERIMENTS / name / text).read_bytes()
 
 
 def test_the_baselines_have_the_settings_that_the_record_found():

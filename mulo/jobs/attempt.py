@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from mulo import distributed, kernel_library, locks
 from mulo.config import Config
 from mulo.errors import BusyError, MuloError
 from mulo.jobs import run_directory, status
 from mulo.jobs.events import Log
+from mulo.jobs.report import report
 from mulo.jobs.status import Status, finished, outcome, recorded
 from mulo.jobs.stopping import stopped_at_once
 
 OUTPUT = "output.txt"
-WITHOUT_DIRECTORY = ("verify", "plan")
+WITHOUT_DIRECTORY = ("verify", "plan", "report")
 _POLL_SECONDS = 1.0
 
 
@@ -46,6 +49,8 @@ def _directory(config: Config) -> Path | None:
 
 
 def _run(config: Config) -> int:
+    if config.mode == "report":  # needs no JAX
+        return report(config, Console())
     kernel_library.begin()  # while JAX is being imported
     from mulo.jobs import dispatch
 

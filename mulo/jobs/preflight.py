@@ -9,7 +9,7 @@ from mulo import checkpoint, data
 from mulo.config import Config, OptimizerConfig, parse, to_dict
 from mulo.errors import ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
-from mulo.jobs import run_directory
+from mulo.jobs import report, run_directory
 
 
 def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
@@ -23,6 +23,9 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
         The configuration, with the optimizer's settings as the checkpoint or reference file given has them.
     """
     config = parse(raw)
+    if config.mode == "report":
+        report.check(config)
+        return config
     stored = _stored_settings(config)
     if stored is not None:
         _check_agrees(stored, config.optimizer, explicit)

@@ -46,7 +46,8 @@ def coordinate_check(rows: Sequence[Row], stem: Path, title: str) -> None:
 def coordinate_overview(rows: Sequence[Row], stem: Path, title: str, measure: str, t: int) -> None:
     """One movement of a network under several optimizers: a row per parametrization, a column per optimizer.
 
-    Rows have the keys of `coordinate_check` and optimizer. Under every panel stands the range of its slopes.
+    Rows have the keys of `coordinate_check` and optimizer. Above every panel stands the range of its slopes. The
+    parametrization may be "" in all rows, where it is no matter.
     """
     here = [row for row in rows if row["measure"] == measure and row["t"] == t]
     layers = list(dict.fromkeys(row["layer"] for row in here))
@@ -56,9 +57,14 @@ def coordinate_overview(rows: Sequence[Row], stem: Path, title: str, measure: st
     size = (1.9 * len(optimizers) + 2.1, 1.9 * len(schemes) + 0.9)
     with style.picture(stem, len(schemes), len(optimizers), size, sharex=True, sharey=True) as (figure, axes):
         for i, scheme in enumerate(schemes):
-            axes[i, 0].set_ylabel(f"{label(scheme)}: std of {_MEASURES.get(measure, measure)}")
+            named = f"{label(scheme)}: " if scheme else ""
+            axes[i, 0].set_ylabel(f"{named}std of {_MEASURES.get(measure, measure)}")
             for j, optimizer in enumerate(optimizers):
-                own = [row for row in here if row["optimizer"] == optimizer]
+                own = [row for row in here if (row["optimizer"], row["parametrization"]) == (optimizer, scheme)]
+                if not own:
+                    axes[i, j].set_axis_off()
+                    axes[i, j].set_title(f"{label(optimizer) if i == 0 else ''}\nnot measured".strip(), fontsize=9)
+                    continue
                 _draw_overview(axes[i, j], _lines(own, measure, scheme, t), colors, label(optimizer) if i == 0 else "")
         _legend(figure, colors, "layer")
         figure.suptitle(f"{title}, $t = {t}$")

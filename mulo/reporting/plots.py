@@ -28,7 +28,7 @@ def loss_over_width(summaries: Sequence[Summary], stem: Path, trained_widths: Se
             _loss_panel(panel, found, split)
             _mark_diverged(panel, found)
             if trained_widths:
-                _shade(panel, trained_widths)
+                shade(panel, trained_widths)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
         figure.suptitle(title)
 
@@ -60,7 +60,8 @@ def _mark_diverged(axes: Any, found: Mapping[tuple[str, str], Mapping[int, Summa
         axes.plot([], [], "x", color=style.GREY, label="seeds diverged\n(of all seeds)")
 
 
-def _shade(axes: Any, widths: Sequence[int]) -> None:
+def shade(axes: Any, widths: Sequence[int]) -> None:
+    """Shades the range of meta-training widths on an axis of widths."""
     margin, (left, right) = 2**0.15, axes.get_xlim()
     low, high = max(min(widths) / margin, left), min(max(widths) * margin, right)
     if low >= high:  # no width shown is one of them

@@ -3,6 +3,7 @@
 Matplotlib is imported where it is used, because that takes about a second.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,17 +54,54 @@ _KNOWN = {
     "mu_adam": ("#009E73", "D"),
     "adamw": ("#4D4D4D", "P"),
 }
-_OTHERS = (("#8C6D31", "<"), ("#999999", ">"))
+_CONTESTANTS = {
+    "µVeLO": "velo_mup",
+    "VeLO": "velo_sp",
+    "µLO": "small_fc_mup",
+    "LO": "small_fc_sp",
+    "µCelo2": "celo2_mup",
+    "Celo2": "celo2_sp",
+    "µAdam": "mu_adam",
+    "AdamW": "adamw",
+}
+"""Contestants of sweeps have the look of their optimizer: `µLO_M` in full, variants such as `µLO_S` lighter."""
+_OTHERS = (
+    ("#8C6D31", "<"),
+    ("#999999", ">"),
+    ("#AD494A", "X"),
+    ("#637939", "*"),
+    ("#5254A3", "8"),
+    ("#A55194", "d"),
+    ("#17A2B8", "H"),
+    ("#BCA136", "1"),
+)
+_LIGHTER = 0.45
 
 
 def lines(optimizers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
-    """The look of each (optimizer, parametrization): µP solid, SP dashed, and colours that stay."""
-    unknown = [pair for pair in optimizers if pair[0] not in _KNOWN]
+    """The look of each (optimizer or contestant, parametrization): µP solid, SP dashed, and colours that stay."""
+    unknown = [pair for pair in optimizers if _known(pair[0]) is None]
     found = {}
     for pair in optimizers:
-        color, marker = _KNOWN.get(pair[0]) or _OTHERS[unknown.index(pair) % len(_OTHERS)]
+        color, marker = _known(pair[0]) or _OTHERS[unknown.index(pair) % len(_OTHERS)]
         found[pair] = Line(color, marker, "-" if pair[1] == "mup" else "--")
     return found
+
+
+def _known(name: str) -> tuple[str, str] | None:
+    if name in _KNOWN:
+        return _KNOWN[name]
+    stem = re.split(r"[_ ]", name, maxsplit=1)[0]
+    if stem not in _CONTESTANTS:
+        return None
+    color, marker = _KNOWN[_CONTESTANTS[stem]]
+    return (color if name in (stem, f"{stem}_M") else lighter(color), marker)
+
+
+def lighter(color: str) -> str:
+    """A colour #rrggbb mixed with white."""
+    parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + _LIGHTER * (255 - part)):02X}" for part in parts)
 
 
 def sequence(count: int) -> list[Any]:
@@ -96,7 +134,7 @@ def save(figure: Any, stem: Path) -> None:
             figure.savefig(partial, format=kind, **options)
 
 
-def size_axis(axes: Any, sizes: Sequence[int], name: str = "width", labelled: int = 8) -> None:
+def size_axis(axes: Any, sizes: Sequence[float], name: str = "width", labelled: int = 8) -> None:
     """A log₂ axis whose ticks are exactly the sizes; of more than `labelled`, every second has a label."""
     axes.set_xscale("log", base=2)
     if sizes:

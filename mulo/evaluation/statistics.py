@@ -1,0 +1,162 @@
+"""Statistics over the two levels of an evaluation: meta-seeds (jobs), and in each the seeds of its trainings.
+
+A seed that diverged has an infinite loss here. Means are over the finite ones, with the number of others beside them;
+ranks count the infinite loss itself, so that it is never averaged away.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+DRAWS = 2000
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A number with its 95% confidence interval; both ends are nan where nothing tells the spread."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Spread(NamedTuple):
+    """Losses of one contestant on one network."""
+
+    mean: float
+    """Over meta-seeds, each the mean over its finite seeds; nan where there is none."""
+    error: float
+    """Standard error over meta-seeds; over the seeds where there is one meta-seed; nan where there is one of both."""
+    meta_seeds: int
+    seeds: int
+    """Of all meta-seeds together, diverged ones included."""
+    diverged: int
+
+
+def spread(losses: Sequence[Sequence[float]]) -> Spread:
+    """Mean and standard error of losses by meta-seed and seed; not finite is diverged."""
+    finite = [[loss for loss in own if math.isfinite(loss)] for own in losses]
+    means = [float(np.mean(own)) for own in finite if own]
+    units = means if len(losses) > 1 else [loss for own in finite for loss in own]
+    error = float(np.std(units, ddof=1)) / math.sqrt(len(units)) if len(units) > 1 else math.nan
+    count, kept = sum(map(len, losses)), sum(map(len, finite))
+    return Spread(float(np.mean(means)) if means else math.nan, error, len(losses), count, count - kept)
+
+
+def resampled(losses: np.ndarray, generator: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
+    """Losses as they might have been: meta-seeds are drawn with replacement, and seeds within each.
+
+    Args:
+        losses: [places, meta-seeds, seeds]; a drawn meta-seed is the same in all places, seeds are drawn anew in each,
+            because other networks have initializations of their own.
+        generator: of NumPy.
+        draws: how many samples of the same size.
+
+    Returns:
+        [draws, places, meta-seeds, seeds]
+    """
+    places, jobs, seeds = losses.shape
+    job = generator.integers(jobs, size=(draws, 1, jobs, 1))
+    seed = generator.integers(seeds, size=(draws, places, jobs, seeds))
+    return losses[np.arange(places)[None, :, None, None], job, seed]
+
+
+def mean_interval(losses: np.ndarray, seed: int = 0) -> Interval:
+    """Mean over places, meta-seeds and seeds [places, meta-seeds, seeds], over finite losses, with its interval."""
+    center, drawn = _means(losses, np.random.default_rng(seed))
+    return _interval(center, drawn, _widening(_units(losses) - 1))
+
+
+def difference_interval(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Interval:
+    """Mean of `ours` − mean of `theirs`, each [places, meta-seeds, seeds], resampled independently."""
+    generator = np.random.default_rng(seed)
+    (one, drawn), (other, drawn_other) = _means(ours, generator), _means(theirs, generator)
+    freedom = _welch(drawn, drawn_other, _units(ours) - 1, _units(theirs) - 1)
+    return _interval(one - other, drawn - drawn_other, _widening(freedom))
+
+
+def _units(losses: np.ndarray) -> int:
+    """Of what is drawn independently: meta-seeds, or the seeds of a single one."""
+    return losses.shape[1] if losses.shape[1] > 1 else losses.shape[2]
+
+
+def _means(losses: np.ndarray, generator: np.random.Generator) -> tuple[float, np.ndarray]:
+    """The mean, and means of samples, as far from it as those of fresh data would be.
+
+    n numbers drawn from n deviate too little, by √((n − 1)/n) (Efron and Tibshirani 1993, section 5.3).
+    """
+    finite = np.where(np.isfinite(losses), losses, np.nan)
+    center, drawn = _mean(finite[None])[0], _mean(resampled(finite, generator))
+    units = _units(losses)
+    return float(center), center + (drawn - center) * math.sqrt(units / max(1, units - 1))
+
+
+def _mean(losses: np.ndarray) -> np.ndarray:
+    """Of [draws, places, meta-seeds, seeds]: finite seeds in meta-seeds in places; nan where a place has none."""
+    for _ in range(2):
+        count = np.isfinite(losses).sum(axis=-1)
+        losses = np.where(count > 0, np.nansum(losses, axis=-1) / np.maximum(count, 1), np.nan)
+    return losses.mean(axis=-1)
+
+
+def _welch(ours: np.ndarray, theirs: np.ndarray, freedom: int, freedom_of_theirs: int) -> float:
+    """Degrees of freedom of a difference, by Welch and Satterthwaite; 0 where one side tells no spread."""
+    ours, theirs = ours[np.isfinite(ours)], theirs[np.isfinite(theirs)]
+    if min(freedom, freedom_of_theirs) < 1 or not (ours.size and theirs.size):
+        return 0.0
+    one, other = float(np.var(ours)), float(np.var(theirs))
+    if not one + other > 0:
+        return float(freedom + freedom_of_theirs)
+    return (one + other) ** 2 / (one**2 / freedom + other**2 / freedom_of_theirs)
+
+
+def _widening(freedom: float) -> float:
+    """Student's quantile over the normal: percentiles of few units are too narrow (Hesterberg 2015, section 5.3)."""
+    if freedom <= 0:
+        return math.nan
+    upper = (1 + CONFIDENCE) / 2
+    return float(stats.t.ppf(upper, freedom) / stats.norm.ppf(upper))
+
+
+def _interval(center: float, drawn: np.ndarray, widening: float) -> Interval:
+    drawn = drawn[np.isfinite(drawn)]
+    if not (drawn.size and math.isfinite(widening) and math.isfinite(center)):
+        return Interval(center, math.nan, math.nan)
+    ends = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = center + widening * (ends - center)
+    return Interval(center, float(low), float(high))
+
+
+def ranks(losses: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Interval]:
+    """Mean rank of each contestant over places, 1 the lowest mean loss; the interval is of percentiles.
+
+    Args:
+        losses: by contestant, [places, meta-seeds, seeds]; the same places for all. inf where a seed diverged: its
+            contestant ranks last there, and equal losses share the mean of their ranks.
+        seed: of the samples.
+    """
+    generator = np.random.default_rng(seed)
+    whole = _mean_ranks([own.mean(axis=(-2, -1))[None] for own in losses.values()])[0]
+    drawn = _mean_ranks([resampled(own, generator).mean(axis=(-2, -1)) for own in losses.values()])
+    known = all(_units(own) > 1 for own in losses.values())
+    ends = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    low, high = ends if known else np.full_like(ends, math.nan)
+    found = zip(losses, whole, low, high, strict=True)
+    return {name: Interval(float(value), float(a), float(b)) for name, value, a, b in found}
+
+
+def _mean_ranks(means: Sequence[np.ndarray]) -> np.ndarray:
+    """[draws, contestants] from one [draws, places] per contestant."""
+    return np.asarray(stats.rankdata(np.stack(means, axis=-1), axis=-1)).mean(axis=1)
+
+
+def speedup(steps: np.ndarray, curve: np.ndarray, reference: np.ndarray) -> float | None:
+    """How much sooner a curve [points] reaches the last loss of the reference's, both at these steps; None: never.
+
+    Curves are means over seeds after smoothing, nan once a seed has diverged.
+    """
+    reached = np.flatnonzero(curve <= reference[-1]) if math.isfinite(reference[-1]) else np.array([], int)
+    return float(steps[-1] / steps[reached[0]]) if reached.size else None

@@ -1,0 +1,65 @@
+"""mode=report: the directory of a sweep's jobs becomes a record, or a record is written anew from what it holds."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mulo.config import Config
+from mulo.errors import ConfigError
+from mulo.jobs.gather import gather, jobs_of
+from mulo.reporting import record
+
+
+def check(config: Config) -> None:
+    """Refuses what is neither a record nor a sweep's directory, and a place that is taken."""
+    source = _source(config)
+    if not source.is_dir():
+        allowed = "a record, or the directory of a sweep's jobs, such as runs/figure/width-cpu"
+        raise ConfigError.value("report.of", source, allowed, "There is no such directory.")
+    if record.is_record(source):
+        if config.report.name is not None:
+            advice = "To rename a record, rename its folder."
+            raise ConfigError.value("report.name", config.report.name, "null where report.of is a record", advice)
+        record.read(source)
+        return
+    own = jobs_of(source)[0].config
+    _check_target(target(config, own), own)
+
+
+def _source(config: Config) -> Path:
+    return Path(str(config.report.of))
+
+
+def target(config: Config, job: Config) -> Path:
+    """`report.into`/`report.name`; the name of a sweep such as figure/width becomes figure_width."""
+    name = config.report.name or (job.sweep.name or _source(config).resolve().name).replace("/", "_")
+    return Path(config.report.into) / name
+
+
+def _check_target(folder: Path, job: Config) -> None:
+    if not folder.exists():
+        return
+    advice = "Choose another one with report.name=<name>."
+    if not folder.is_dir() or (any(folder.iterdir()) and not record.is_record(folder)):
+        raise ConfigError(f"{folder} is there already and is not a record. {advice}")
+    if record.is_record(folder):
+        held = record.read(folder)
+        if (held.sweep.name, held.scale) != (job.sweep.name, job.scale):
+            what = f"{held.sweep.name} at scale {held.scale}"
+            raise ConfigError(f"{folder} holds the record of another sweep, {what}. {advice}")
+
+
+def report(config: Config, console: Console) -> int:
+    """Gathers and writes, or writes anew; returns 0."""
+    source = _source(config)
+    folder = source
+    if not record.is_record(source):
+        found = gather(source)
+        folder = target(config, jobs_of(source)[0].config)
+        record.write(found, folder)
+        missing = sum(job.status != "finished" for job in found.jobs)
+        if missing:
+            console.print(f"{missing} of {len(found.jobs)} jobs did not finish; the record says which.")
+    record.write_up(folder)
+    console.print(f"Record: {folder / 'README.md'}, index.html and figure beside it.", soft_wrap=True)
+    return 0

@@ -1,0 +1,134 @@
+"""The page of a record: claims, final losses and curves as charts, and the tables of its README."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from mulo.reporting import style
+from mulo.reporting.html import Chart, Page, Series, Table
+from mulo.reporting.record import grids, sentences
+from mulo.reporting.record.cells import Cells, Place, curves, steps_of
+from mulo.reporting.record.comparisons import largest, rankings, reference, speedups
+from mulo.reporting.record.contents import Loss, Record
+from mulo.reporting.record.figures import looks
+from mulo.reporting.record.grids import Grid
+from mulo.reporting.record.panels import Panel, panels
+from mulo.reporting.record.panels import title as title_of
+from mulo.reporting.record.verdicts import verdicts
+
+_BAND = "Bands are ± one standard error; diverged seeds are left out, and counted in the tables."
+
+
+def contents(record: Record, cells: Cells, title: str) -> Page:
+    """Everything that the page shows."""
+    return Page(
+        title=title,
+        summary=list(_summary(record)),
+        charts=list(_charts(record, cells)) if cells else [],
+        tables=[_table(grid) for grid in _grids(record, cells) if grid.rows],
+        footer=f"{sentences.cost(record)} {sentences.origin(record)}",
+    )
+
+
+def _summary(record: Record) -> Iterable[str]:
+    head = record.sweep
+    yield from (text for text in (head.question, f"The paper: {head.paper}" if head.paper else "") if text)
+    missing = len(grids.jobs_not_finished(record).rows)
+    if missing:
+        yield f"Incomplete: {missing} of {len(record.jobs)} jobs did not finish."
+    for one in verdicts(record):
+        yield f"{one.outcome[0].upper()}{one.outcome[1:]}: {one.claim.text}. {one.because}"
+
+
+def _charts(record: Record, cells: Cells) -> Iterable[Chart]:
+    look = looks(record)
+    for panel in panels(record, cells):
+        if panel.numeric:
+            for split in ("train", "test"):
+                yield _final(panel, split, look)
+    for place in largest(cells):
+        over_steps = [_over_steps(record, cells, place, look), _tests(record, cells, place, look)]
+        yield from (chart for chart in over_steps if chart.series)
+
+
+def _final(panel: Panel, split: str, look: Mapping[str, style.Line]) -> Chart:
+    series = []
+    for name, points in panel.lines.items():
+        found = [getattr(point, split) for point in points]
+        mean = np.array([one.mean for one in found])
+        error = np.nan_to_num([one.error for one in found])
+        x = [point.x for point in points]
+        series.append(_series(name, np.array(x), mean, mean - error, mean + error, look[name]))
+    values = np.concatenate([one.y for one in series])
+    title = f"Final {split} loss over {panel.axis}: {panel.title}"
+    ticks_are_sizes = all(float(tick) > 0 for tick in panel.ticks)
+    return Chart(title, panel.axis, f"{split} loss", series, log_x=ticks_are_sizes, log_y=_wide(values), note=_BAND)
+
+
+def _series(name: str, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray, look: style.Line) -> Series:
+    return Series(name, x, y, look.color, low, high, dashed=look.linestyle != "-")
+
+
+def _wide(values: np.ndarray) -> bool:
+    """Whether a logarithmic axis serves: positive, and more than a factor of ten."""
+    shown = values[np.isfinite(values)]
+    return bool(shown.size and shown.min() > 0 and shown.max() > 10 * shown.min())
+
+
+def _over_steps(record: Record, cells: Cells, place: Place, look: Mapping[str, style.Line]) -> Chart:
+    found = {name: list(curves(record, rows).values()) for name, rows in cells[place].items()}
+    series = [
+        _band(name, steps_of(record, place), np.concatenate(own), look[name]) for name, own in found.items() if own
+    ]
+    return _curves_chart("Training loss", "train loss (running median)", title_of(record, cells, place), series)
+
+
+def _tests(record: Record, cells: Cells, place: Place, look: Mapping[str, style.Line]) -> Chart:
+    series = []
+    for name, rows in cells[place].items():
+        keys = _keys(record, rows)
+        if keys:
+            steps, values = record.curves[f"{keys[0]}/test_steps"], [record.curves[f"{key}/test"] for key in keys]
+            series.append(_band(name, steps, np.concatenate(values), look[name]))
+    return _curves_chart("Test loss", "test loss", title_of(record, cells, place), series)
+
+
+def _keys(record: Record, rows: Iterable[Loss]) -> list[str]:
+    return [key for key in dict.fromkeys(row.key for row in rows) if f"{key}/test" in record.curves]
+
+
+def _band(name: str, steps: np.ndarray, values: np.ndarray, look: style.Line) -> Series:
+    """Mean ± standard error over all seeds that have not diverged by then."""
+    count = np.isfinite(values).sum(axis=0)
+    kept = np.where(np.isfinite(values), values, np.nan)
+    mean = np.where(count > 0, np.nansum(kept, axis=0) / np.maximum(count, 1), np.nan)
+    squares = np.nansum((kept - mean) ** 2, axis=0)
+    error = np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1))
+    return _series(name, steps, mean, mean - error, mean + error, look)
+
+
+def _curves_chart(what: str, y_label: str, place: str, series: list[Series]) -> Chart:
+    firsts = [float(one.y[0]) for one in series if len(one.y) and math.isfinite(one.y[0])]
+    values = np.concatenate([np.asarray(one.y, float) for one in series]) if series else np.array([])
+    most = 4 * max(firsts) if firsts else None
+    title = f"{what} over inner steps: {place}"
+    return Chart(title, "inner step", y_label, series, log_y=_wide(values), y_max=most, note=_BAND)
+
+
+def _grids(record: Record, cells: Cells) -> Iterable[Grid]:
+    yield grids.jobs_not_finished(record)
+    yield grids.movements(record)
+    if cells:
+        yield grids.losses(record, cells, "train_loss", "Training loss at the end")
+        yield grids.losses(record, cells, "test_loss", "Test loss at the end")
+        found, than = rankings(record, cells), reference(record, cells)
+        if found:
+            yield grids.rankings(found)
+        if than is not None:
+            yield grids.speedups(record, speedups(record, cells, than), than)
+    yield grids.preparations(record)
+
+
+def _table(grid: Grid) -> Table:
+    return Table(grid.header, grid.rows, grid.title, grid.best)

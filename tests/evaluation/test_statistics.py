@@ -1,0 +1,135 @@
+"""Against numbers by hand, scipy's own bootstrap and rankdata, and simulated data of known mean."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mulo.evaluation import statistics
+from mulo.evaluation.statistics import difference_interval, mean_interval, ranks, resampled, speedup, spread
+
+INF = math.inf
+
+
+def test_the_spread_is_over_meta_seeds_and_counts_what_diverged():
+    found = spread([[1.0, 3.0], [4.0, INF], [6.0, 6.0]])  # means 2, 4, 6
+    assert found.mean == 4.0
+    assert found.error == pytest.approx(2 / math.sqrt(3))
+    assert (found.meta_seeds, found.seeds, found.diverged) == (3, 6, 1)
+
+
+def test_of_a_single_meta_seed_the_spread_is_over_its_seeds():
+    assert spread([[1.0, 2.0, 3.0]])[:2] == pytest.approx((2.0, 1 / math.sqrt(3)))
+    lone = spread([[1.5]])
+    assert lone.mean == 1.5
+    assert math.isnan(lone.error)
+    gone = spread([[INF, math.nan]])
+    assert math.isnan(gone.mean)
+    assert gone.diverged == 2
+
+
+def test_meta_seeds_are_drawn_whole_and_the_same_in_all_places():
+    jobs = np.arange(3.0)[None, :, None] * 100 + np.arange(2.0)[:, None, None] * 10 + np.arange(4.0)
+    drawn = resampled(jobs, np.random.default_rng(0), draws=200)
+    assert drawn.shape == (200, 2, 3, 4)
+    job, place, seed = drawn // 100, drawn // 10 % 10, drawn % 10
+    assert (job == job[:, :1, :, :1]).all()
+    assert (place == np.array([0, 1])[:, None, None]).all()
+    assert set(np.unique(seed)) == {0, 1, 2, 3}
+    assert len(np.unique(seed, axis=0)) > 190
+
+
+def test_with_many_meta_seeds_the_interval_is_that_of_scipys_bootstrap():
+    values = np.random.default_rng(5).gamma(2.0, size=400)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=20000, method="percentile", rng=1).confidence_interval
+    found = mean_interval(values.reshape(1, 400, 1))
+    width = theirs.high - theirs.low
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(theirs.low, abs=0.06 * width)
+    assert found.high == pytest.approx(theirs.high, abs=0.06 * width)
+
+
+@pytest.mark.parametrize(("jobs", "seeds"), [(3, 3), (5, 1), (1, 5)])
+def test_the_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says(jobs, seeds):
+    generator = np.random.default_rng(2)
+    hits = 0
+    for trial in range(300):
+        own = generator.normal(0.0, 1.0 if jobs > 1 else 0.0, (1, jobs, 1))
+        found = mean_interval(7 + own + generator.normal(0.0, 0.5, (1, jobs, seeds)), seed=trial)
+        hits += found.low <= 7 <= found.high
+    # Of 300 at 95%, 12 are three standard errors; few units make percentiles coarse.
+    assert 0.90 <= hits / 300 <= 0.99
+
+
+def test_the_interval_of_a_difference_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(3)
+    hits = 0
+    for trial in range(300):
+        ours, theirs = generator.normal(1.0, 1.0, (1, 4, 1)), generator.normal(3.0, 0.3, (1, 3, 1))
+        found = difference_interval(ours, theirs, seed=trial)
+        hits += found.low <= -2 <= found.high
+    assert 0.90 <= hits / 300 <= 0.99
+
+
+def test_a_difference_is_averaged_over_places_and_leaves_out_what_diverged():
+    ours = np.array([[[1.0, 2.0], [3.0, INF]], [[5.0, 5.0], [5.0, 5.0]]])  # (1.5 + 3)/2 = 2.25, and 5
+    theirs = np.full((2, 2, 2), 4.0)
+    assert difference_interval(ours, theirs).value == pytest.approx((2.25 + 5) / 2 - 4)
+
+
+def test_one_seed_tells_no_spread():
+    found = difference_interval(np.ones((1, 1, 1)), np.zeros((1, 1, 1)))
+    assert found.value == 1
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_intervals_are_the_same_every_time():
+    losses = np.random.default_rng(0).normal(size=(2, 3, 4))
+    assert mean_interval(losses) == mean_interval(losses)
+    assert ranks({"a": losses, "b": losses + 0.1}) == ranks({"a": losses, "b": losses + 0.1})
+
+
+def test_ranks_are_rankdatas_with_divergence_last_and_ties_shared():
+    means = {"a": [1.0, 3.0], "b": [2.0, 1.0], "c": [2.0, INF], "d": [INF, INF]}
+    found = ranks({name: np.array(own)[:, None, None] * np.ones((2, 2, 2)) for name, own in means.items()})
+    by_hand = {"a": (1 + 2) / 2, "b": (2.5 + 1) / 2, "c": (2.5 + 3.5) / 2, "d": (4 + 3.5) / 2}
+    assert {name: rank.value for name, rank in found.items()} == by_hand
+    table = np.array(list(means.values()))
+    theirs = stats.rankdata(table, axis=0).mean(axis=1)
+    assert [rank.value for rank in found.values()] == list(theirs)
+    assert all(rank.low == rank.value == rank.high for rank in found.values())
+
+
+def test_one_diverged_seed_of_many_ranks_last_although_the_others_are_best():
+    ours = np.full((1, 3, 2), 0.1)
+    ours[0, 0, 0] = INF
+    found = ranks({"ours": ours, "theirs": np.ones((1, 3, 2))})
+    assert found["ours"].value == 2
+    assert found["ours"].low == 1  # in some samples the diverged one is not drawn
+
+
+def test_intervals_of_ranks_hold_where_contestants_differ_by_less_than_their_noise():
+    generator = np.random.default_rng(1)
+    noisy = {name: generator.normal(size=(3, 4, 3)) for name in "ab"}
+    found = ranks(noisy)
+    assert found["a"].value + found["b"].value == 3
+    assert found["a"].low < 1.5 < found["a"].high
+    single = ranks({name: own[:, :1, :1] for name, own in noisy.items()})
+    assert math.isnan(single["a"].low)
+
+
+def test_speedup_is_the_ratio_of_the_steps_to_the_references_last_loss():
+    steps = np.array([1, 50, 100, 150, 200])
+    reference = np.array([5.0, 4.0, 3.0, 2.5, 2.0])
+    assert speedup(steps, np.array([5.0, 2.0, 1.9, 1.8, 1.7]), reference) == 4.0
+    assert speedup(steps, reference, reference) == 1.0
+    assert speedup(steps, reference + 0.1, reference) is None
+    assert speedup(steps, np.array([5.0, 3.0, np.nan, np.nan, np.nan]), reference) is None
+    assert speedup(steps, reference, np.append(reference[:-1], np.nan)) is None
+
+
+def test_the_interval_is_wider_the_fewer_units_there_are():
+    wide = statistics._widening(2)
+    assert wide == pytest.approx(4.302653 / 1.959964, rel=1e-5)  # from a table of Student's t

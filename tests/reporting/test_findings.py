@@ -1,0 +1,114 @@
+"""What a record concludes: verdicts on claims, ranks and speedups, from sweep directories that were written by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from mulo.config import ClaimConfig
+from mulo.jobs.gather import gather
+from mulo.reporting.record import cells, comparisons, verdicts
+from tests.reporting import sweep_directory as sweep
+
+
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory):
+    return gather(sweep.write_sweep(tmp_path_factory.mktemp("sweep") / "jobs", sweep.separated))
+
+
+def claimed(gathered, **more):
+    own = {"text": "x", "better": "µLO_M", "than": "AdamW", "at": {"width": "largest"}} | more
+    return replace(gathered, sweep=replace(gathered.sweep, claims=[ClaimConfig(**own)]))
+
+
+def outcome(gathered, **more):
+    (found,) = verdicts.verdicts(claimed(gathered, **more))
+    return found
+
+
+def with_losses(gathered, change):
+    """Other losses in place of those of the rows."""
+    own = [replace(row, result=change(row.result)) for row in gathered.losses]
+    return replace(gathered, losses=own)
+
+
+def test_a_claim_holds_or_not_or_is_undecided(gathered):
+    found = outcome(gathered)
+    assert found.outcome == "holds"
+    # .414 − .714, at the largest width alone; both have meta-seeds .01 apart.
+    assert "µLO_M 0.414 (3 × 3 seeds, 0 of 9 diverged), AdamW 0.714" in found.because
+    assert "difference −0.3, 95% interval" in found.because
+    assert outcome(gathered, better="AdamW", than="µLO_M").outcome == "does not hold"
+    noisy = with_losses(
+        gathered, lambda own: own._replace(train_loss=[0.2, 0.9, 0.5][own.seed] + 0.01 * (own.optimizer == "AdamW"))
+    )
+    assert outcome(noisy).outcome == "undecided"
+
+
+def test_claims_select_by_column_and_by_the_size(gathered):
+    assert "0.314" in outcome(gathered, at={"width": "smallest"}).because
+    assert "0.314" in outcome(gathered, at={"width": 16}).because
+    both = outcome(gathered, at={})
+    assert "µLO_M 0.364 (3 × 3 seeds in 2 places, 0 of 18 diverged)" in both.because
+    assert outcome(gathered, at={"height": 3}).outcome == "undecided"
+    assert "height" in outcome(gathered, at={"height": 3}).because
+    assert outcome(gathered, at={"width": 5}).outcome == "undecided"
+    assert "no results of VeLO" in outcome(gathered, than="VeLO").because
+    assert "AdamW 0.814" in outcome(gathered, loss="test_loss").because
+
+
+def test_divergence_decides_and_is_never_averaged_away(gathered):
+    def diverges(name, seeds):
+        def change(result):
+            hit = result.optimizer == name and result.seed in seeds
+            return result._replace(train_loss=math.inf, status="diverged(3)") if hit else result
+
+        return with_losses(gathered, change)
+
+    assert outcome(diverges("AdamW", {0, 1, 2})).outcome == "holds"
+    assert outcome(diverges("µLO_M", {0, 1, 2})).outcome == "does not hold"
+    # The finite ones are far better, and yet.
+    some = outcome(diverges("µLO_M", {1}))
+    assert some.outcome == "undecided"
+    assert "3 of 9 diverged" in some.because
+    assert outcome(diverges("µLO_M", {1}), better="AdamW", than="µLO_M").outcome == "undecided"
+
+
+def test_one_training_of_each_decides_nothing(gathered):
+    few = replace(gathered, losses=[row for row in gathered.losses if (row.meta_seed, row.result.seed) == (0, 0)])
+    found = outcome(few)
+    assert found.outcome == "undecided"
+    assert "too few seeds" in found.because
+
+
+def test_ranks_and_speedups_follow_from_the_losses(gathered):
+    own = cells.by_place(gathered)
+    final, early, _ = comparisons.rankings(gathered, own)
+    assert {name: rank.value for name, rank in final.ranks.items()} == {"µLO_M": 1, "LO_M": 3, "AdamW": 2}
+    assert final.places == 2
+    assert early.ranks["µLO_M"].value == 1
+    ((place, found),) = comparisons.speedups(gathered, own, "AdamW").items()
+    assert place.width == 64
+    assert found["LO_M"] is None
+    # Mean curve .414 + 1.3 exp(−5 i/300) meets AdamW's last loss, .714 + 1.3 exp(−5 · 299/300) in i = 87.2 steps.
+    target = 0.3 + 1.3 * math.exp(-5 * 296 / 300)  # the median of the last few
+    assert found["µLO_M"] == pytest.approx(300 / (-60 * math.log(target / 1.3) + 1), rel=0.03)
+
+
+def test_a_contestant_without_results_at_a_place_is_not_ranked_there(gathered):
+    kept = [row for row in gathered.losses if (row.contestant, row.result.width) != ("AdamW", 64)]
+    fewer = replace(gathered, losses=kept)
+    final, *_ = comparisons.rankings(fewer, cells.by_place(fewer))
+    assert (final.places, final.left_out) == (1, 1)
+
+
+def test_networks_that_failed_have_no_loss_and_rank_last(gathered):
+    def fails(result):
+        hit = (result.optimizer, result.width) == ("µLO_M", 64)
+        return result._replace(train_loss=math.nan, status="failed(out of memory)") if hit else result
+
+    failed = with_losses(gathered, fails)
+    own = cells.by_place(failed)
+    final, *_ = comparisons.rankings(failed, own)
+    assert final.ranks["µLO_M"].value == (1 + 2.5) / 2  # beside LO_M, of which some seeds diverged
+    assert outcome(failed).outcome == "undecided"

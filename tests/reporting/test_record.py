@@ -1,0 +1,228 @@
+"""Records made of sweep directories that were written by hand: what they say must be what was written."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mulo.errors import MuloError
+from mulo.evaluation.coordinate_rows import rows_with_slope, write_rows
+from mulo.jobs.gather import gather
+from mulo.reporting import record
+from mulo.reporting.record import cells, panels
+from tests.reporting import sweep_directory as sweep
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    return sweep.write_sweep(tmp_path_factory.mktemp("sweep") / "made_up-cpu", sweep.separated)
+
+
+@pytest.fixture(scope="module")
+def gathered(jobs):
+    return gather(jobs)
+
+
+@pytest.fixture(scope="module")
+def written(gathered, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records") / "made_up"
+    record.write(gathered, folder)
+    (folder / "notes.md").write_text("By hand: | *kept* |\n")
+    record.write_up(folder)
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".png"}
+
+
+def test_what_is_read_is_what_was_written(gathered, written):
+    found = record.read(written)
+    plain = {
+        "losses": list(gathered.losses),
+        "varied": list(gathered.varied),
+        "jobs": list(gathered.jobs),
+        "curves": {},
+    }
+    assert repr(replace(found, curves={})) == repr(replace(gathered, **plain))  # repr: nan is not nan
+    assert found.curves.keys() == gathered.curves.keys()
+    for key, values in gathered.curves.items():
+        np.testing.assert_array_equal(found.curves[key], values)
+
+
+def test_a_record_written_anew_is_the_same_byte_for_byte(gathered, written, tmp_path):
+    before = contents(written)
+    record.write_up(written)
+    assert contents(written) == before
+    record.write(gathered, tmp_path / "made_up")
+    for name in ("record.json", "results.csv", "curves.npz"):
+        assert (tmp_path / "made_up" / name).read_bytes() == before[name]
+
+
+def test_notes_are_kept_as_they_are(written):
+    assert "## Notes\n\nBy hand: | *kept* |\n" in (written / "README.md").read_text()
+    assert (written / "notes.md").read_text() == "By hand: | *kept* |\n"
+
+
+def test_no_place_or_person_of_the_machine_is_in_a_record(written):
+    for path in written.iterdir():
+        for secret in (b"somebody", b"secret", b"/home", str(written.parent).encode()):
+            assert secret not in path.read_bytes(), path
+
+
+def test_results_are_those_of_the_jobs(written):
+    with (written / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 3 * 2 * 3
+    assert set(rows[0]) >= {"contestant", "data", "meta_seed", "seed", "train_loss", "test_loss", "status"}
+    for row in rows:
+        place = (row["contestant"], int(row["width"]), int(row["meta_seed"]), int(row["seed"]))
+        assert float(row["train_loss"]) == sweep.separated(*place)
+        assert (row["status"] == "finished") == math.isfinite(sweep.separated(*place))
+
+
+def test_curves_are_thinned_float32_and_end_where_a_seed_diverges(gathered):
+    key = "LO_M/sp/mlp/fashion_mnist_8x8/w64/d3/n300/m1"
+    curve, steps = gathered.curves[key], gathered.curves["n300/steps"]
+    assert curve.shape == (3, 200)
+    assert curve.dtype == np.float32
+    assert (steps[0], steps[-1]) == (1, 300)
+    # A falling curve's running median is the curve itself, away from its ends.
+    loss = sweep.curve(300, sweep.separated("LO_M", 64, 1, 0))
+    np.testing.assert_allclose(curve[0, 10:-10], loss[steps - 1][10:-10], rtol=1e-6)
+    assert (np.isfinite(curve[2]) == (steps <= 150)).all()
+    np.testing.assert_array_equal(gathered.curves[f"{key}/test_steps"], [1, 75, 150, 225, 300])
+
+
+def test_the_readme_has_means_errors_and_what_diverged(written):
+    text = (written / "README.md").read_text()
+    # Of µLO_M at width 64: meta-seeds' means .404, .414, .424; error .01/√3.
+    assert "| 64 | **0.414 ± 0.006** | 1.012 ± 0.006, 3/9 diverged | 0.714 ± 0.006 |" in text
+    assert "3 meta-seeds (0, 1, 2), each with 3 evaluation seeds" in text
+    assert "9 jobs, together 15 min of wall time, in 5 min from first start to last end" in text
+    assert "| µLO_M | meta-training, 5000 outer steps | 3 | 61 s | 3.05 min |" in text
+    assert "| AdamW | tuning, 2 settings | 3 | 7.5 s | 22.5 s |" in text
+    assert "Commit 0123456789ab. Some CPU (x), 2 cores, no accelerator. Python 3.11.1, JAX 0.10.2, mulo 0.1.0." in text
+    assert "**holds**: µP is better" in text
+    assert "Incomplete" not in text
+
+
+def test_the_page_holds_curves_tables_and_claims(written):
+    page = (written / "index.html").read_text()
+    for said in ("Holds: µP is better", "Training loss over inner steps", "Mean rank by training loss", "3/9 diverged"):
+        assert said in page
+
+
+def test_unfinished_and_failed_jobs_are_told(tmp_path):
+    folder = sweep.write_sweep(tmp_path / "jobs", sweep.separated, seeds=2)
+    reason = f"No such file: {sweep.HOME}/data/file.bin"
+    sweep.write_job(folder / "broken", sweep.config("LO_M", 7), [], "failed", reason)
+    interrupted = [(16, 300, 0, 0.5)]
+    sweep.write_job(folder / "stopped", sweep.config("LO_M", 8), interrupted, "interrupted", "Stopped by Ctrl-C.")
+    found = gather(folder)
+    record.write(found, tmp_path / "record")
+    record.write_up(tmp_path / "record")
+    text = (tmp_path / "record" / "README.md").read_text()
+    assert "**Incomplete:** 2 of 8 jobs did not finish." in text
+    assert "| LO_M | – | 7 | failed | No such file: …/file.bin |" in text
+    assert "| LO_M | – | 8 | interrupted | Stopped by Ctrl-C. |" in text
+    assert "somebody" not in (tmp_path / "record" / "record.json").read_text()
+    assert "2 of 8 jobs did not finish" in (tmp_path / "record" / "index.html").read_text()
+
+
+def test_jobs_without_status_or_curves_still_make_a_record(tmp_path):
+    sweep.write_job(tmp_path / "jobs/one", sweep.config(), [(16, 40, 0, 0.5), (16, 40, 1, 0.6)], curves=False)
+    (tmp_path / "jobs/one/job.json").unlink()
+    sweep.write_job(tmp_path / "jobs/two", sweep.config(seed=1), [])
+    (tmp_path / "jobs/two/job.json").unlink()
+    found = gather(tmp_path / "jobs")
+    assert [job.status for job in found.jobs] == ["finished", "unfinished"]
+    record.write(found, tmp_path / "record")
+    record.write_up(tmp_path / "record")
+    assert not (tmp_path / "record/curves.npz").exists()
+    assert "Commit not recorded" in (tmp_path / "record/README.md").read_text()
+
+
+def test_a_setting_that_varies_is_a_column_and_an_axis(tmp_path):
+    head = sweep.sweep_head(figure="over_setting", setting="recipe.sigma", claims=[])
+    for sigma in (0.1, 0.01, 0.001):
+        # The name follows: it varies too, and tells nothing more.
+        own = sweep.config(head=head, recipe={"sigma": sigma, "name": f"sigma{sigma}"})
+        sweep.write_job(tmp_path / f"jobs/{sigma}", own, [(16, 40, seed, 1 + sigma + seed) for seed in range(2)])
+    found = gather(tmp_path / "jobs")
+    assert found.varied == ["recipe.sigma"]
+    assert {row.settings["recipe.sigma"] for row in found.losses} == {"0.1", "0.01", "0.001"}
+    (panel,) = panels.panels(found, cells.by_place(found))
+    assert panel.numeric
+    assert [point.x for point in panel.lines["µLO_M"]] == [0.001, 0.01, 0.1]
+    assert [point.train.mean for point in panel.lines["µLO_M"]] == pytest.approx([1.501, 1.51, 1.6])
+
+
+def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
+    for seed in (0, 1):
+        folder = tmp_path / f"jobs/{seed}"
+        sweep.write_job(folder, sweep.config(seed=seed), [(16, 40, 0, 0.5)])
+        with (folder / "evaluation/results.csv").open("a") as file:
+            file.write("adamw,sp,mlp,16,3,40,0,0.7,0.8,finished\n")
+    found = gather(tmp_path / "jobs").losses
+    assert [(row.contestant, row.meta_seed) for row in found] == [("µLO_M", 0), ("adamw", 0), ("µLO_M", 1)]
+
+
+def test_two_jobs_of_the_same_kind_are_refused(tmp_path):
+    for seeds in (1, 2):
+        settings = sweep.config(evaluation={"seeds": seeds})
+        sweep.write_job(tmp_path / f"with{seeds}", settings, [(16, 40, seed, 0.5) for seed in range(seeds)])
+    with pytest.raises(MuloError, match=r"Two jobs hold results of µLO_M with meta-seed 0 .* with1 and with2"):
+        gather(tmp_path)
+
+
+def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
+    # Two meta-seeds of LO_M, whose deviations have the mean of the other's.
+    for name, slope, seed, factor in (("µLO_M", 0.0, 0, 1.0), ("LO_M", 0.5, 0, 0.5), ("LO_M", 0.5, 1, 1.5)):
+        folder = tmp_path / f"jobs/{name}{seed}"
+        sweep.write_job(
+            folder, sweep.config(name, seed, head=sweep.sweep_head(figure="coordinate_check", claims=[])), []
+        )
+        head = {
+            "optimizer": "x",
+            "parametrization": "mup",
+            "measure": "x_t - x_0",
+            "layer": "hidden_0",
+            "over": "width",
+        }
+        stds = {size: factor * size**slope for size in (16, 64, 256)}
+        write_rows(
+            [row for t in (1, 10) for row in rows_with_slope(stds, t=t, **head)], folder / "coordinate_check.csv"
+        )
+    record.write(gather(tmp_path / "jobs"), tmp_path / "record")
+    record.write_up(tmp_path / "record")
+    text = (tmp_path / "record/README.md").read_text()
+    assert "| LO_M | µP | MLP | 0 | 2 | 0 | 0 | +0.500 |" in text
+    assert "| µLO_M | µP | MLP | 2 | 0 | 0 | 0 |" in text
+    with (tmp_path / "record/results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2 * 3
+    assert {row["contestant"] for row in rows} == {"µLO_M", "LO_M"}
+    assert (tmp_path / "record/figure.png").stat().st_size > 10_000
+    before = contents(tmp_path / "record")
+    record.write_up(tmp_path / "record")
+    assert contents(tmp_path / "record") == before
+
+
+@pytest.mark.parametrize("missing", ["results.csv", "record.json"])
+def test_a_damaged_record_is_refused(missing, gathered, tmp_path):
+    record.write(gathered, tmp_path / "record")
+    (tmp_path / "record" / missing).unlink()
+    with pytest.raises(MuloError, match="not a complete record"):
+        record.write_up(tmp_path / "record")
+
+
+def test_a_record_of_another_format_is_refused(gathered, tmp_path):
+    record.write(gathered, tmp_path)
+    head = json.loads((tmp_path / "record.json").read_text())
+    (tmp_path / "record.json").write_text(json.dumps(head | {"format": 99}))
+    with pytest.raises(MuloError, match="format 99"):
+        record.read(tmp_path)
