@@ -2,8 +2,9 @@
 
 import csv
 import json
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import OmegaConf
 from mulo.config import AdamConfig, Config, parse
 from mulo.errors import ConfigError, MuloError
 from mulo.evaluation.coordinate_rows import read_rows
-from mulo.evaluation.results import CurveKey, read_csv, read_curves
+from mulo.evaluation.results import CurveKey, Result, read_csv, read_curves
 from mulo.jobs import spent, status
 from mulo.jobs.varied import flattened, varied
 from mulo.reporting import metrics
@@ -99,10 +100,10 @@ def _losses(found: Sequence[Found], keys: Sequence[str]) -> tuple[list[Loss], di
     curves: dict[str, np.ndarray] = {}
     for job in found:
         for place in _evaluations(job):
-            rows = [_loss(job.config, row, keys) for row in read_csv(place / "results.csv")]
+            stored = read_curves(place / "curves.npz") if (place / "curves.npz").exists() else {}
+            rows = [_loss(job.config, row, keys, stored) for row in read_csv(place / "results.csv")]
             rows = [row for row in rows if _is_new(losses, row, job)]
             losses_here = {row.result.key: row.key for row in rows}
-            stored = read_curves(place / "curves.npz") if (place / "curves.npz").exists() else {}
             for key, values in stored.items():
                 curves |= _thinned(key, values, losses_here)
     return [row for row, _ in losses.values()], curves
@@ -127,11 +128,12 @@ def _evaluations(job: Found) -> Iterator[Path]:
     yield from sorted(path.parent for path in job.folder.glob("**/results.csv"))
 
 
-def _loss(config: Config, row: Any, keys: Sequence[str]) -> Loss:
+def _loss(config: Config, row: Result, keys: Sequence[str], curves: Mapping[str, np.ndarray]) -> Loss:
     own = config.evaluated
     part = next((part for part in own.task.parts if part.family == row.task), own.task.parts[0])
     result = row._replace(status=without_places(row.status))
-    return Loss(result, own.data_of(part).name, config.seed, _settings(config, keys))
+    initial = float(curves[row.key][row.seed, 0]) if row.key in curves else math.nan
+    return Loss(result, own.data_of(part).name, config.seed, _settings(config, keys), initial)
 
 
 def _thinned(key: str, values: np.ndarray, names: dict[str, str]) -> dict[str, np.ndarray]:

@@ -73,6 +73,8 @@ def losses(rows: Sequence[Loss], split: str) -> list[list[float]]:
 
 
 def _value(row: Loss, split: str) -> float:
+    if split == "initial_loss":
+        return row.initial_loss
     return math.inf if row.result.diverged else float(getattr(row.result, split))
 
 

@@ -1,5 +1,6 @@
 """What a record holds: the sweep's head, its jobs, and one row per training or per movement."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,8 @@ class Loss:
     meta_seed: int
     """The job's seed."""
     settings: Mapping[str, str]
+    initial_loss: float = math.nan
+    """Minibatch loss before the first step; nan where there is no curve."""
 
     @property
     def contestant(self) -> str:

@@ -65,9 +65,24 @@ def _losses(axes: Any, panel: Panel, split: str, look: Mapping[str, style.Line])
         axes.plot(x, mean, **look[name]._asdict(), label=name)
         axes.errorbar(x, mean, error, fmt="none", ecolor=look[name].color, capsize=2.5, elinewidth=1.2)
     _axis(axes, panel)
-    style.loss_axis(axes, [getattr(point, split).mean for points in panel.lines.values() for point in points])
+    means = [getattr(point, split).mean for points in panel.lines.values() for point in points]
+    style.loss_axis(axes, np.minimum(means, panel.ceiling))
     axes.set_ylabel(f"{split} loss")
+    _cap(axes, panel, split, look)
     _crosses(axes, panel, split, look)
+
+
+def _cap(axes: Any, panel: Panel, split: str, look: Mapping[str, style.Line]) -> None:
+    """Ends the axis at the ceiling where some mean is above it; a triangle at the edge stands for each that is."""
+    points = [(name, point) for name, own in panel.lines.items() for point in own]
+    above = [(name, point.x) for name, point in points if getattr(point, split).mean > panel.ceiling]
+    if not above:
+        return
+    lowest = min(getattr(point, split).mean for _, point in points)
+    axes.set_ylim(0.85 * lowest, panel.ceiling)
+    for name, x in above:
+        axes.plot(x, panel.ceiling, "^", color=look[name].color, markersize=8, clip_on=False, zorder=5)
+    axes.plot([], [], "^", color=style.GREY, linestyle="none", label="beyond the axis")
 
 
 def _axis(axes: Any, panel: Panel) -> None:

@@ -1,5 +1,6 @@
 """Final losses over one axis (width, depth, steps or a setting): the points that pictures and pages draw."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ class Panel(NamedTuple):
     numeric: bool
     lines: dict[str, list[Point]]
     """By contestant, x ascending."""
+    ceiling: float
+    """Where the axis of losses ends at most: four times the largest loss before the first step."""
 
 
 def axis_of(record: Record) -> str:
@@ -75,7 +78,9 @@ def _panel(record: Record, cells: Cells, axis: str, group: Place, own: Cells) ->
             point = Point(float(x or 0.0), spread_of(rows, "train_loss"), spread_of(rows, "test_loss"))
             lines.setdefault(name, []).append(point)
     ordered = {name: sorted(points) for name, points in lines.items()}
-    return Panel(title(record, cells, next(iter(own)), axis), group.task, axis, ticks, numeric, ordered)
+    starts = [row.initial_loss for found in own.values() for rows in found.values() for row in rows]
+    ceiling = 4 * max((start for start in starts if math.isfinite(start)), default=math.inf)
+    return Panel(title(record, cells, next(iter(own)), axis), group.task, axis, ticks, numeric, ordered, ceiling)
 
 
 def title(record: Record, cells: Cells, place: Place, axis: str = "") -> str:

@@ -45,12 +45,13 @@ def _columns(record: Record) -> list[str]:
     if record.movements:
         return [*_IN_ALL, *record.varied, *(name for name in _MOVEMENT if name != "optimizer"), "optimizer"]
     sizes = ("width", "depth", "steps", "meta_seed", "seed")
-    losses = ("train_loss", "test_loss", "status")
+    losses = ("initial_loss", "train_loss", "test_loss", "status")
     return ["contestant", "parametrization", "task", "data", *sizes, *record.varied, *losses]
 
 
 def _loss_row(own: Loss) -> dict[str, Any]:
-    row = own.result._asdict() | {"data": own.data, "meta_seed": own.meta_seed, **own.settings}
+    more = {name: getattr(own, name) for name in ("data", "meta_seed", "initial_loss")}
+    row = own.result._asdict() | more | dict(own.settings)
     return {"contestant": row.pop("optimizer"), **row}
 
 
@@ -96,7 +97,8 @@ def _read(folder: Path, head: Mapping[str, Any]) -> Record:
 def _loss(row: Mapping[str, str], varied: Sequence[str]) -> Loss:
     found = {**row, "optimizer": row["contestant"]}
     result = Result(*(kind(found[name]) for name, kind in _RESULT.items()))
-    return Loss(result, row["data"], int(row["meta_seed"]), {key: row[key] for key in varied})
+    settings = {key: row[key] for key in varied}
+    return Loss(result, row["data"], int(row["meta_seed"]), settings, float(row["initial_loss"]))
 
 
 def _movement(row: Mapping[str, str], varied: Sequence[str]) -> Movement:

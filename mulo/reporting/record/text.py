@@ -10,9 +10,9 @@ from mulo.reporting.record.grids import Grid
 from mulo.reporting.record.verdicts import verdicts
 
 CLAIMS_EXPLAINED = (
-    "A claim holds, or does not, where the 95% interval of the difference leaves out 0 and no more seeds diverged on "
-    "the better side, or where all seeds diverged on one side and none on the other. Means are of what did not "
-    "diverge; seeds are meta-seeds × evaluation seeds."
+    "A claim holds, or does not, where the 95% interval of the difference leaves out 0. A training that diverged, or "
+    "ended above the loss it began with, has learned nothing and counts as that loss, however far above it ended. "
+    "Seeds are meta-seeds × evaluation seeds."
 )
 
 

@@ -1,7 +1,7 @@
 """Claims held against the losses of a record."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,22 +28,27 @@ class _Side(NamedTuple):
     """One of the two contestants, where both have results."""
 
     losses: np.ndarray
-    """[places, meta-seeds, seeds]"""
+    """[places, meta-seeds, seeds] as they are; inf where a seed diverged."""
+    initial: np.ndarray
+    """The same before the first step."""
 
     @property
-    def diverged(self) -> int:
-        return int(np.isinf(self.losses).sum())
+    def counted(self) -> np.ndarray:
+        """The losses that are compared: a training that diverged, or ends above its start, has learned nothing.
 
-    @property
-    def share(self) -> float:
-        return self.diverged / self.losses.size
+        How far above it ended says nothing more, and would decide a mean alone.
+        """
+        return np.where(self.losses > self.initial, self.initial, self.losses)
 
     def text(self) -> str:
-        value = mean_interval(self.losses).value
+        value = mean_interval(self.counted).value
         mean = f"{value:.4g}" if math.isfinite(value) else "–"
         places, jobs, seeds = self.losses.shape
         counted = f"{jobs} × {seeds} seeds" + (f" in {places} places" if places > 1 else "")
-        return f"{mean} ({counted}, {self.diverged} of {self.losses.size} diverged)"
+        diverged = int(np.isinf(self.losses).sum())
+        nothing = int(np.sum(self.losses > self.initial)) - diverged
+        more = f", {nothing} ended above their start" if nothing else ""
+        return f"{mean} ({counted}, {diverged} of {self.losses.size} diverged{more})"
 
 
 def verdicts(record: Record) -> list[Verdict]:
@@ -53,16 +58,35 @@ def verdicts(record: Record) -> list[Verdict]:
 
 
 def _verdict(record: Record, cells: Cells, claim: ClaimConfig) -> Verdict:
-    rows = {name: _rows(record, claim, name) for name in (claim.better, claim.than)}
     known = {*Place._fields[:-1], "parametrization", *record.varied}
-    if unknown := [key for key in claim.at if key not in known]:
+    if unknown := [key for key in {**claim.at, **claim.than_at} if key not in known]:
         return Verdict(claim, UNDECIDED, f"the results have no column {', '.join(unknown)}.")
-    places = [place for place in cells if all(_at(own, place) for own in rows.values())]
-    ours, theirs = (_Side(array([_at(own, place) for place in places], claim.loss)) for own in rows.values())
+    found = [(name, _rows(record, claim, name, at)) for name, at in _asked(claim)]
+    elsewhere = bool(claim.than_at) or claim.better == claim.than
+    shared = [place for place in cells if all(_at(own, place) for _, own in found)]
+    ours, theirs = (
+        _side([_at(own, place) for place in (_own_places(cells, own) if elsewhere else shared)], claim.loss)
+        for _, own in found
+    )
     if not (ours.losses.size and theirs.losses.size):
-        missing = [name for name, own in rows.items() if not own] or list(rows)
+        missing = [name for name, own in found if not own] or [name for name, _ in found]
         return Verdict(claim, UNDECIDED, f"there are no results of {' and '.join(missing)} to compare.")
     return _judged(claim, ours, theirs)
+
+
+def _asked(claim: ClaimConfig) -> list[tuple[str, Mapping[str, Any]]]:
+    """Both contestants, each with which of its results are compared."""
+    return [(claim.better, claim.at), (claim.than, claim.than_at or claim.at)]
+
+
+def _own_places(cells: Cells, rows: Sequence[Loss]) -> list[Place]:
+    """Where one side alone has results: with `than_at` the other's are elsewhere."""
+    return [place for place in cells if _at(rows, place)]
+
+
+def _side(places: Sequence[Sequence[Loss]], split: str) -> _Side:
+    initial = array(places, "initial_loss")
+    return _Side(array(places, split), np.where(np.isfinite(initial), initial, np.inf))
 
 
 def _at(rows: Sequence[Loss], place: Place) -> list[Loss]:
@@ -74,14 +98,14 @@ def _place(row: Loss) -> Place:
     return Place(own.task, row.data, own.width, own.depth, own.steps, tuple(row.settings.values()))
 
 
-def _rows(record: Record, claim: ClaimConfig, name: str) -> list[Loss]:
+def _rows(record: Record, claim: ClaimConfig, name: str, at: Mapping[str, Any]) -> list[Loss]:
     """Of one contestant, those that `at` selects among both contestants' rows."""
     rows = [row for row in record.losses if row.contestant in (claim.better, claim.than)]
-    exact = {key: value for key, value in claim.at.items() if value not in ("smallest", "largest")}
+    exact = {key: value for key, value in at.items() if value not in ("smallest", "largest")}
     rows = [row for row in rows if all(_same(_column(row, key), value) for key, value in exact.items())]
-    for key in claim.at.keys() - exact.keys():
+    for key in at.keys() - exact.keys():
         values = [number for row in rows if (number := as_number(_column(row, key))) is not None]
-        chosen = (min if claim.at[key] == "smallest" else max)(values, default=math.nan)
+        chosen = (min if at[key] == "smallest" else max)(values, default=math.nan)
         rows = [row for row in rows if as_number(_column(row, key)) == chosen]
     return [row for row in rows if row.contestant == name]
 
@@ -97,9 +121,9 @@ def _same(text: str, value: Any) -> bool:
 
 
 def _judged(claim: ClaimConfig, ours: _Side, theirs: _Side) -> Verdict:
-    difference = difference_interval(ours.losses, theirs.losses)
+    difference = difference_interval(ours.counted, theirs.counted)
     because = f"{claim.better} {ours.text()}, {claim.than} {theirs.text()}{_said(difference)}."
-    return Verdict(claim, _outcome(difference, ours, theirs), because)
+    return Verdict(claim, _outcome(difference), because)
 
 
 def _said(difference: Interval) -> str:
@@ -113,14 +137,7 @@ def _said(difference: Interval) -> str:
     return text.replace("-", "−")
 
 
-def _outcome(difference: Interval, ours: _Side, theirs: _Side) -> str:
-    """Means of finite losses decide nothing for a side of which more diverged."""
-    if ours.diverged == 0 and theirs.share == 1:
+def _outcome(difference: Interval) -> str:
+    if difference.high < 0:
         return HOLDS
-    if theirs.diverged == 0 and ours.share == 1:
-        return FAILS
-    if difference.high < 0 and ours.share <= theirs.share:
-        return HOLDS
-    if difference.low > 0 and theirs.share <= ours.share:
-        return FAILS
-    return UNDECIDED
+    return FAILS if difference.low > 0 else UNDECIDED

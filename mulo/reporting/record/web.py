@@ -60,10 +60,14 @@ def _final(panel: Panel, split: str, look: Mapping[str, style.Line]) -> Chart:
         error = np.nan_to_num([one.error for one in found])
         x = [point.x for point in points]
         series.append(_series(name, np.array(x), mean, mean - error, mean + error, look[name]))
-    values = np.concatenate([one.y for one in series])
+    values = np.minimum(np.concatenate([one.y for one in series]), panel.ceiling)
     title = f"Final {split} loss over {panel.axis}: {panel.title}"
-    ticks_are_sizes = all(float(tick) > 0 for tick in panel.ticks)
-    return Chart(title, panel.axis, f"{split} loss", series, log_x=ticks_are_sizes, log_y=_wide(values), note=_BAND)
+    sizes, most = all(float(tick) > 0 for tick in panel.ticks), _cap(panel)
+    return Chart(title, panel.axis, f"{split} loss", series, sizes, _wide(values), y_max=most, note=_BAND)
+
+
+def _cap(panel: Panel) -> float | None:
+    return panel.ceiling if math.isfinite(panel.ceiling) else None
 
 
 def _series(name: str, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray, look: style.Line) -> Series:
