@@ -74,6 +74,30 @@ def test_divergence_decides_and_is_never_averaged_away(gathered):
     assert outcome(diverges("µLO_M", {1}), better="AdamW", than="µLO_M").outcome == "undecided"
 
 
+def test_how_far_above_its_start_a_training_ends_does_not_matter(gathered):
+    """AdamW ends above its start of 2.0 in all seeds, in one by far: that one would widen the interval beyond 0."""
+
+    def explodes(row):
+        if row.contestant != "AdamW":
+            return row
+        loss = 1e6 if (row.meta_seed, row.result.seed) == (1, 1) else 2.5
+        return replace(row, result=row.result._replace(train_loss=loss), initial_loss=2.0)
+
+    found = outcome(replace(gathered, losses=[explodes(row) for row in gathered.losses]))
+    assert found.outcome == "holds"
+    assert "AdamW 2 (3 × 3 seeds, 0 of 9 diverged, 9 ended above their start)" in found.because
+    assert "difference −1.586" in found.because
+
+
+def test_the_other_side_of_a_claim_may_be_elsewhere(gathered):
+    found = outcome(gathered, better="µLO_M", than="µLO_M", at={"width": 64}, than_at={"width": 16})
+    assert found.outcome == "does not hold"
+    assert "µLO_M 0.414" in found.because
+    assert "µLO_M 0.314" in found.because
+    assert "difference +0.1," in found.because
+    assert outcome(gathered, than_at={"height": 1}).outcome == "undecided"
+
+
 def test_one_training_of_each_decides_nothing(gathered):
     few = replace(gathered, losses=[row for row in gathered.losses if (row.meta_seed, row.result.seed) == (0, 0)])
     found = outcome(few)
