@@ -12,18 +12,29 @@ from omegaconf import DictConfig, OmegaConf
 
 from mulo.config import Config, parse
 from mulo.config.sweeps import SCALES
+from mulo.evaluation.results import Result
 from mulo.run import _conf_dir, register_resolvers
+from tests.command import mulo
 
 ROOT = Path(__file__).parents[1] / "sweeps"
 LIST = {
-    "figure": "coordinate_check depth horizon width",
-    "ablation": "estimators sp_step_mult",
-    "question": "",
+    "figure": "coordinate_check coordinate_check_depth coordinate_check_mlp coordinate_check_resnet "
+    "coordinate_check_transformer coordinate_check_vit curves depth horizon learning_rate_transformer_mup "
+    "learning_rate_transformer_sp meta_hyperparameters ranks resnet stability table_1 velo_4000 width width_images "
+    "width_transformer width_vit",
+    "ablation": "baseline_learning_rate components depth_diversity estimators initialization perturbations "
+    "sp_step_mult truncation unroll_length widths",
+    "question": "depth_long preactivations stability_intervention transformers width_long",
 }
 """All there are, by folder."""
 NAMES = [f"{folder}/{name}" for folder, names in LIST.items() for name in names.split()]
-USERS = {"figure/velo_4000": "reference=tests/reference/velo_sp.npz"}
-"""What a user has to give."""
+CHECKS = {name.split("/")[1] for name in NAMES if "coordinate_check" in name} | {"stability", "preactivations"}
+"""Those that check coordinates; all others evaluate."""
+
+
+@pytest.fixture(autouse=True)
+def _a_users_file(monkeypatch):
+    monkeypatch.setenv("VELO_4000", str(Path(__file__).parent / "reference" / "velo_sp.npz"))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,10 +53,16 @@ def _composed(name: str, *overrides: str) -> DictConfig:
 @cache
 def _ends(name: str, scale: str) -> tuple[list[str], list[str]]:
     """What the first and the last job override, each in the order of the file."""
+    swept = _swept(name, scale)
+    return [own[0] for own in swept], [own[-1] for own in swept]
+
+
+@cache
+def _swept(name: str, scale: str) -> list[list[str]]:
+    """All overrides of each key."""
     params = _composed(name, f"scale={scale}").hydra.sweeper.params
     texts = [f"{key}={value}" for key, value in OmegaConf.to_container(params, resolve=True).items()]
-    swept = [_jobs(one) for one in OverridesParser.create().parse_overrides(texts)]
-    return [own[0] for own in swept], [own[-1] for own in swept]
+    return [_jobs(one) for one in OverridesParser.create().parse_overrides(texts)]
 
 
 def _jobs(one: Override) -> list[str]:
@@ -74,3 +91,57 @@ def test_the_first_and_the_last_job_compose(name, scale):
         config = _job(name, scale, overrides)
         assert (config.sweep.name, config.scale) == (name, scale)
         assert config.logger.name == "none"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_head_says_what_a_reader_needs(name):
+    sweep = _job(name, "cpu", _ends(name, "cpu")[0]).sweep
+    assert all(len(text) > 10 for text in (sweep.question, sweep.paper, *sweep.cost.values()))
+    assert set(sweep.cost) == {"cpu", "paper"}
+    folder, stem = name.split("/")
+    assert sweep.command.endswith(f"python -m mulo.run -m --config-dir sweeps +{folder}={stem}")
+    for claim in sweep.claims:
+        assert {claim.better, claim.than} <= _contestants(name)
+        assert set(claim.at) <= {*Result._fields, *_keys(name)}
+        assert claim.text
+
+
+def _contestants(name: str) -> set[str]:
+    """Names of all jobs at scale=cpu, each value of a key beside the first ones of all others."""
+    first, swept = _ends(name, "cpu")[0], _swept(name, "cpu")
+    jobs = [[*first[:i], value, *first[i + 1 :]] for i, values in enumerate(swept) for value in values]
+    return {_job(name, "cpu", job).contestant for job in jobs}
+
+
+def _keys(name: str) -> list[str]:
+    return [override.partition("=")[0] for override in _ends(name, "cpu")[0]]
+
+
+def test_contestants_have_names_of_their_own():
+    names = [OmegaConf.load(path).name for path in (ROOT / "contestant").glob("*.yaml")]
+    assert len(set(names)) == len(names) > 10
+
+
+def test_the_readme_lists_every_sweep_with_its_question_and_cost():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for name in NAMES:
+        sweep = OmegaConf.load(ROOT / f"{name}.yaml").sweep
+        assert f"| [{name}]({name}.yaml) | {sweep.question.strip()} | {sweep.cost.cpu.strip()} |" in text.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_job_runs(name, tmp_path):
+    folder, stem = name.split("/")
+    chosen = ("--config-dir", str(ROOT), f"+{folder}={stem}", "scale=smoke", *_ends(name, "smoke")[0])
+    done = mulo(*chosen, cwd=tmp_path)
+    assert done.code == 0, done.err[-2000:]
+    found = {path.name for path in (tmp_path / f"runs/{name}-smoke").rglob("*.csv")} - {"tuning.csv"}
+    assert found == {"coordinate_check.csv" if stem in CHECKS else "results.csv"}
+
+
+@pytest.mark.slow
+def test_velo_of_a_users_file_stands_beside_mulo(tmp_path):
+    chosen = ("--config-dir", str(ROOT), "+figure=velo_4000", "+contestant=velo_4000", "scale=smoke")
+    assert mulo(*chosen, cwd=tmp_path).code == 0
+    assert list(tmp_path.glob("runs/figure/velo_4000-smoke/*VeLO-4000*/results.csv"))
