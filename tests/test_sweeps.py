@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from mulo.config import Config, parse
 from mulo.config.sweeps import SCALES
@@ -44,24 +44,12 @@ def _composing() -> Iterator[None]:
         yield
 
 
-def _composed(name: str, *overrides: str) -> DictConfig:
-    folder, stem = name.split("/")
-    chosen = [f"hydra.searchpath=[file://{ROOT}]", f"+{folder}={stem}"]
-    return compose("config", [*chosen, *overrides], return_hydra_config=True)
-
-
-@cache
-def _ends(name: str, scale: str) -> tuple[list[str], list[str]]:
-    """What the first and the last job override, each in the order of the file."""
-    swept = _swept(name, scale)
-    return [own[0] for own in swept], [own[-1] for own in swept]
-
-
 @cache
 def _swept(name: str, scale: str) -> list[list[str]]:
-    """All overrides of each key."""
-    params = _composed(name, f"scale={scale}").hydra.sweeper.params
-    texts = [f"{key}={value}" for key, value in OmegaConf.to_container(params, resolve=True).items()]
+    """All overrides of each key, as the sweeper reads them."""
+    params = OmegaConf.load(ROOT / f"{name}.yaml").hydra.sweeper.params
+    resolved = OmegaConf.create({"scale": scale, "params": params})
+    texts = [f"{key}={value}" for key, value in OmegaConf.to_container(resolved, resolve=True)["params"].items()]
     return [_jobs(one) for one in OverridesParser.create().parse_overrides(texts)]
 
 
@@ -70,13 +58,16 @@ def _jobs(one: Override) -> list[str]:
     return [f"{one.get_key_element()}={value}" for value in values]
 
 
-def _job(name: str, scale: str, overrides: list[str]) -> Config:
-    raw = OmegaConf.to_container(_without_hydra(_composed(name, f"scale={scale}", *overrides)), resolve=True)
-    return parse(raw)
+def _end(name: str, scale: str, which: int) -> tuple[str, ...]:
+    """What the first (0) or the last job (-1) overrides, in the order of the file."""
+    return tuple(values[which] for values in _swept(name, scale))
 
 
-def _without_hydra(composed: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+@cache
+def _job(name: str, scale: str, overrides: tuple[str, ...]) -> Config:
+    folder, stem = name.split("/")
+    chosen = [f"hydra.searchpath=[file://{ROOT}]", f"+{folder}={stem}", f"scale={scale}"]
+    return parse(OmegaConf.to_container(compose("config", [*chosen, *overrides]), resolve=True))
 
 
 def test_the_list_is_complete():
@@ -87,34 +78,39 @@ def test_the_list_is_complete():
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_and_the_last_job_compose(name, scale):
-    for overrides in _ends(name, scale):
-        config = _job(name, scale, overrides)
+    for which in (0, -1):
+        config = _job(name, scale, _end(name, scale, which))
         assert (config.sweep.name, config.scale) == (name, scale)
         assert config.logger.name == "none"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_head_says_what_a_reader_needs(name):
-    sweep = _job(name, "cpu", _ends(name, "cpu")[0]).sweep
+    sweep = _job(name, "cpu", _end(name, "cpu", 0)).sweep
     assert all(len(text) > 10 for text in (sweep.question, sweep.paper, *sweep.cost.values()))
     assert set(sweep.cost) == {"cpu", "paper"}
     folder, stem = name.split("/")
     assert sweep.command.endswith(f"python -m mulo.run -m --config-dir sweeps +{folder}={stem}")
+    names = _contestants(name) if sweep.claims else set()
     for claim in sweep.claims:
-        assert {claim.better, claim.than} <= _contestants(name)
+        assert {claim.better, claim.than} <= names
         assert set(claim.at) <= {*Result._fields, *_keys(name)}
         assert claim.text
 
 
 def _contestants(name: str) -> set[str]:
-    """Names of all jobs at scale=cpu, each value of a key beside the first ones of all others."""
-    first, swept = _ends(name, "cpu")[0], _swept(name, "cpu")
-    jobs = [[*first[:i], value, *first[i + 1 :]] for i, values in enumerate(swept) for value in values]
-    return {_job(name, "cpu", job).contestant for job in jobs}
+    """Names at scale=cpu: of each value of a key beside the first ones of all others. Seeds have no names."""
+    first, swept = _end(name, "cpu", 0), _swept(name, "cpu")
+    jobs = [(*first[:i], value, *first[i + 1 :]) for i, values in enumerate(swept) for value in values]
+    return {_job(name, "cpu", job).contestant for job in jobs if _seed(job) == _seed(first)}
+
+
+def _seed(overrides: tuple[str, ...]) -> list[str]:
+    return [override for override in overrides if override.startswith("seed=")]
 
 
 def _keys(name: str) -> list[str]:
-    return [override.partition("=")[0] for override in _ends(name, "cpu")[0]]
+    return [override.partition("=")[0] for override in _end(name, "cpu", 0)]
 
 
 def test_contestants_have_names_of_their_own():
@@ -133,7 +129,7 @@ def test_the_readme_lists_every_sweep_with_its_question_and_cost():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_job_runs(name, tmp_path):
     folder, stem = name.split("/")
-    chosen = ("--config-dir", str(ROOT), f"+{folder}={stem}", "scale=smoke", *_ends(name, "smoke")[0])
+    chosen = ("--config-dir", str(ROOT), f"+{folder}={stem}", "scale=smoke", *_end(name, "smoke", 0))
     done = mulo(*chosen, cwd=tmp_path)
     assert done.code == 0, done.err[-2000:]
     found = {path.name for path in (tmp_path / f"runs/{name}-smoke").rglob("*.csv")} - {"tuning.csv"}
