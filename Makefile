@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+NAME ?= figure/width
 
-.PHONY: help setup run test test-slow lint format bench lock clean check-python
+.PHONY: help setup run sweep test test-slow lint format bench lock clean check-python
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo '  PYTHON=<path>   interpreter for .venv (3.11 or newer); ARGS="seed=1" adds settings to make run'
+	@echo '  PYTHON=<path>   interpreter for .venv (3.11 or newer); ARGS="seed=1" adds settings to make run and sweep'
 
 setup: check-python $(READY)  ## Make .venv with the pinned packages (first time: about 2 minutes)
 
@@ -32,6 +33,9 @@ $(READY): requirements.lock pyproject.toml | check-python
 
 run: setup  ## Meta-train a µVeLO on the embedded data, evaluate it on wider networks, draw the picture
 	$(BIN)/python -m mulo.run $(ARGS)
+
+sweep: setup  ## Run a sweep: NAME=figure/width (sweeps/README.md lists them), ARGS="scale=smoke"
+	$(BIN)/python -m mulo.run -m --config-dir sweeps +$(subst /,=,$(NAME)) $(ARGS)
 
 test: setup lint  ## Lint, types and the test suite (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

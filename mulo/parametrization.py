@@ -21,6 +21,9 @@ optimizers, whose features are normalised.
 
 CompleteP (Dey et al. 2025, arXiv 2505.01618, table 1, α = 1) is µP and, for L residual blocks: each residual
 branch × 1/L, Adam's ε of hidden matrices × 1/(n·L), their weight decay × n (it then acts as on other parameters).
+
+For ablations `mup_but_hidden` and `mup_but_output` are µP with SP's row of that one role, and `mup_but_attention` is
+µP with SP's logits.
 """
 
 import math
@@ -54,15 +57,16 @@ class Rule(NamedTuple):
     """Factor c on the optimizer's update, with those on weight decay and Adam's ε."""
 
 
-NAMES = ("sp", "mup", "completep")
+NAMES = ("sp", "mup", "completep", "mup_but_hidden", "mup_but_output", "mup_but_attention")
+_SP_ROW = {"mup_but_hidden": Role.HIDDEN, "mup_but_output": Role.OUTPUT}
 
 
 @dataclass(frozen=True)
 class Parametrization:
-    """SP, µP or CompleteP with the choices that the sources leave open.
+    """SP, µP, CompleteP or µP but for one part, with the choices that the sources leave open.
 
     Attributes:
-        name: `sp`, `mup` or `completep`.
+        name: one of `NAMES`.
         bias_init: `zeros`, or `normal` for N(0, 1) biases under µP as in the µLO authors' code.
         output_init: `zeros`, or `normal` for an N(0, 1) output matrix under µP as in the paper's text.
         embedding_std: standard deviation of embeddings.
@@ -89,7 +93,7 @@ class Parametrization:
 
     def logit_scale(self, head_size: int) -> float:
         """Factor on q·k in attention."""
-        return 1 / math.sqrt(head_size) if self.name == "sp" else 1 / head_size
+        return 1 / math.sqrt(head_size) if self.name in ("sp", "mup_but_attention") else 1 / head_size
 
     def rule(self, role: Role, fan_in: int, window: int = 1) -> Rule:
         """The row of the table for a parameter of this role.
@@ -99,7 +103,7 @@ class Parametrization:
             fan_in: n, ignored where the row has no n; of convolutions the input channels.
             window: k·k of a convolution, 1 for matrices.
         """
-        own = self._sp if self.name == "sp" else self._mup
+        own = self._sp if self.name == "sp" or _SP_ROW.get(self.name) == role else self._mup
         found = own(role, fan_in)
         return found._replace(init_std=found.init_std / math.sqrt(window))
 
@@ -129,6 +133,6 @@ class Parametrization:
                 return self._sp(role, fan_in)
 
     def _hidden(self, fan_in: int) -> Multiplier:
-        if self.name == "mup":
-            return Multiplier(1 / fan_in)
-        return Multiplier(1 / fan_in, weight_decay=fan_in, epsilon=1 / (fan_in * self.blocks))
+        if self.name == "completep":
+            return Multiplier(1 / fan_in, weight_decay=fan_in, epsilon=1 / (fan_in * self.blocks))
+        return Multiplier(1 / fan_in)

@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import fields
-from pathlib import Path
 
 import jax
 import pytest
@@ -19,7 +18,6 @@ GROUPS = {
     for group in ("optimizer", "task", "data", "recipe", "logger")
 }
 LEARNED = [name for name in GROUPS["optimizer"] if name not in ("adamw", "mu_adam")]
-SWEEPS = sorted((_conf_dir().parent / "sweeps").glob("*/*.yaml"))
 
 
 def composed(*overrides: str) -> Config:
@@ -99,21 +97,6 @@ def test_step_multipliers_are_those_of_the_sources():
     assert found == {"small_fc_mup": 0.01, "small_fc_sp": 0.001, "velo_mup": 0.001, "velo_sp": 0.001} | dict.fromkeys(
         ("celo2_mup", "celo2_sp"), 0.001
     )
-
-
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_every_sweep_composes_its_first_job(path):
-    sweep = OmegaConf.load(path)
-    swept = OmegaConf.to_container(sweep.hydra.sweeper.params)
-    first = [f"{key}={str(values).split(',')[0]}" for key, values in swept.items()]
-    with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
-        overrides = [f"hydra.searchpath=[file://{path.parents[1]}]", f"+{path.parent.name}={path.stem}", *first]
-        raw = OmegaConf.to_container(compose("config", [*overrides, *_needed(path)]), resolve=True)
-    assert parse(raw).mode in ("evaluate", "coordinate_check")
-
-
-def _needed(path: Path) -> list[str]:
-    return ["optimizer=adamw"] if path.stem == "baseline_learning_rate" else ["checkpoint=somewhere"]
 
 
 def test_a_parsed_configuration_survives_its_own_dictionary():

@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmarks import record, table
+from experiments import ledger
 from experiments.baseline_learning_rate import record as baselines
 from mulo.reporting.record import write_up
 
@@ -30,6 +31,19 @@ def test_the_record_of_a_sweep_is_what_its_data_give(name, tmp_path):
     write_up(again)
     for text in ("README.md", "index.html"):
         assert (again / text).read_bytes() == (EXPERIMENTS / name / text).read_bytes()
+
+
+def test_the_ledger_follows_from_the_records():
+    assert (EXPERIMENTS / "LEDGER.md").read_text() == ledger.ledger()
+
+
+def test_the_ledger_counts_a_shared_meta_training_once():
+    """By hand: two jobs share 60 s, a third tunes for 30 s; a later record has the shared one and 120 s of its own."""
+    prepared = [{"shared": "a", "seconds": 60.0}, {"shared": "a", "seconds": 60.0}, {"shared": None, "seconds": 30.0}]
+    seen: set[str] = set()
+    assert ledger._prepared([{"preparation": own} for own in prepared], seen) == 90.0
+    later = [{"shared": "a", "seconds": 60.0}, {"shared": "b", "seconds": 120.0}]
+    assert ledger._prepared([{"preparation": own} for own in later], seen) == 120.0
 
 
 def test_the_baselines_have_the_settings_that_the_record_found():

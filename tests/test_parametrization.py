@@ -43,6 +43,25 @@ def test_table_has_every_role():
     assert {(name, role) for name, role, _ in TABLE} == {(n, r.value) for n in ("sp", "mup") for r in Role}
 
 
+@pytest.mark.parametrize(
+    ("name", "role", "numbers"),
+    [("mup_but_hidden", "hidden", (0, 1 / 8, 1, 1)), ("mup_but_output", "output", (0, 1 / 8, 1, 1))],
+)
+def test_an_ablation_has_one_row_of_sp_and_all_others_of_mup(name, role, numbers):
+    scheme = Parametrization(name)
+    assert tuple(scheme.rule(Role(role), 64)) == pytest.approx(numbers)
+    for other in {row for scheme, row, _ in TABLE if scheme == "mup"} - {role}:
+        assert tuple(scheme.rule(Role(other), 64)) == pytest.approx(TABLE["mup", other, 64])
+    assert scheme.logit_scale(16) == 1 / 16
+
+
+def test_without_mups_attention_logits_are_scaled_as_in_sp():
+    scheme = Parametrization("mup_but_attention")
+    assert scheme.logit_scale(16) == 1 / 4
+    for role in Role:
+        assert tuple(scheme.rule(role, 64)) == pytest.approx(TABLE["mup", role.value, 64])
+
+
 @pytest.mark.parametrize(("option", "role"), [("bias_init", "bias"), ("output_init", "output")])
 def test_options_set_the_std_of_their_role_under_mup_alone(option, role):
     chosen = {name: Parametrization(name, **{option: "normal"}) for name in ("sp", "mup")}

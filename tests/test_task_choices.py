@@ -31,6 +31,12 @@ def test_completep_needs_residual_blocks():
         assert composed(f"task={task}", "task.parametrization=completep").parametrization == "completep"
 
 
+def test_attention_can_only_be_ablated_where_there_is_some():
+    with pytest.raises(ConfigError, match=r"task\.parametrization=mup_but_attention .* no attention"):
+        composed("task=mlp", "task.parametrization=mup_but_attention")
+    assert composed("task=vit", "task.parametrization=mup_but_attention").parametrization == "mup_but_attention"
+
+
 def test_tasks_bring_their_data_unless_told_otherwise():
     assert composed("task=transformer").data.name == "stdlib_text"
     assert composed("task=transformer_multiwidth", "data=lm1b", "data.path=x").data.name == "lm1b"
@@ -59,7 +65,7 @@ def test_a_mixed_task_trains_all_members_on_their_own_data():
         (["task.members=[mlp,mlp]"], r"task\.members=.* without repetitions"),
         (["task.members=[cnn]"], r"task\.members=.* one of mlp, transformer, vit, resnet"),
         (["task.vit.parametrization=sp"], r"task\.vit\.parametrization=sp .* null"),
-        (["task.text.name=imagenet"], r"data\.name=imagenet"),
+        (["task.text.name=imagenet"], r"task\.text\.name=imagenet"),
         (["mode=coordinate_check"], r"needs one architecture"),
     ],
 )

@@ -105,6 +105,8 @@ class CoordinateCheckConfig:
     """Compares these depths at the task's own width, and no widths; null: compares the widths."""
     times: list[int] = setting([1, 10, 100], low=1)
     seeds: int = setting(3, low=1)
+    meta_train: bool = False
+    """Meta-trains θ first, as mode=main does, and checks the evaluation's task. false: θ is given, or fresh."""
     tolerance: float = setting(0.1, above=0)
     """Largest |slope| of log std over log width, or log depth, that counts as independent of it."""
 
@@ -173,21 +175,25 @@ class Config:
         """Options that only some modes read are refused in the others, and required where they are needed."""
         learned = not isinstance(self.optimizer, AdamConfig)
         # A file's settings replace those of the optimizer, so that even a baseline's may stand here.
-        needed = ("evaluate",) if learned else ()
+        needed = ("evaluate",) if learned and self.reference is None else ()
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also=("evaluate", "coordinate_check"))
-        _check_belongs("reference", self.reference, self.mode, needed=("verify",), also=("coordinate_check",))
+        _check_belongs(
+            "reference", self.reference, self.mode, needed=("verify",), also=("evaluate", "coordinate_check")
+        )
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         _check_belongs("report.of", self.report.of, self.mode, needed=("report",))
+        self._check_meta_trained_check(learned)
         if self.name is not None and not set(self.name).isdisjoint("/\\\n"):
             raise ConfigError.value("name", self.name, "a word without slashes")
         if self.scale is not None and self.sweep.name is None:
             raise ConfigError.value("scale", self.scale, "null where no sweep is chosen, as +figure=width does")
-        if self.mode == "coordinate_check" and len(self.task.parts) > 1:
+        checked = self.evaluated.task
+        if self.mode == "coordinate_check" and len(checked.parts) > 1:
             raise ConfigError("mode=coordinate_check needs one architecture: choose a member, as task=transformer.")
-        if self.mode == "coordinate_check" and self.coordinate_check.depths and not hasattr(self.task, "width"):
+        if self.mode == "coordinate_check" and self.coordinate_check.depths and not hasattr(checked, "width"):
             raise ConfigError(
-                f"coordinate_check.depths compares networks of one width, and task={self.task.name} has several: "
-                f"choose task={self.task.name.removesuffix('_multiwidth')} with task.width=…, or set depths to null."
+                f"coordinate_check.depths compares networks of one width, and task={checked.name} has several: "
+                f"choose task={checked.name.removesuffix('_multiwidth')} with task.width=…, or set depths to null."
             )
         if self.mode == "meta_train" and not learned:
             raise ConfigError(
@@ -195,6 +201,20 @@ class Config:
                 "(small_fc_mup, small_fc_sp, velo_mup, velo_sp, celo2_mup, celo2_sp). Baselines join an evaluation "
                 "through evaluation.baselines, are tuned in mode=main, or stand alone in mode=evaluate."
             )
+
+    def _check_meta_trained_check(self, learned: bool) -> None:
+        if not self.coordinate_check.meta_train:
+            return
+        given = [key for key in ("checkpoint", "reference") if getattr(self, key) is not None]
+        if self.mode != "coordinate_check" or not learned or given:
+            allowed = "false, or mode=coordinate_check of a learned optimizer without checkpoint and reference"
+            raise ConfigError.value("coordinate_check.meta_train", True, allowed)
+
+    @property
+    def meta_trains(self) -> bool:
+        """Whether the job meta-trains a θ, or goes on with one."""
+        learned = not isinstance(self.optimizer, AdamConfig)
+        return learned and (self.mode in ("main", "meta_train") or self.coordinate_check.meta_train)
 
     def data_of(self, part: TaskBase) -> DataConfig:
         """What one architecture of the task learns from."""

@@ -9,6 +9,7 @@ from mulo.config.settings import setting
 from mulo.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "tanh")
+TASK_PARAMETRIZATIONS = (*PARAMETRIZATIONS, "completep", "mup_but_hidden", "mup_but_output", "mup_but_attention")
 POSITIONS = ("learned", "none")
 FAMILIES = ("mlp", "transformer", "vit", "resnet")
 AUGMENTATIONS = ("none", "global", "tensor", "parameter")
@@ -32,12 +33,14 @@ class TaskBase:
     """Its architecture, whatever the number of widths."""
     residual: ClassVar[bool] = True
     """Whether it has residual blocks, which CompleteP scales."""
+    attends: ClassVar[bool] = False
+    """Whether it has attention, whose logits µP scales."""
 
     depth: int = setting(3, low=1, high=1024)
     """Hidden layers or blocks."""
     batch_size: int = setting(64, low=1)
-    parametrization: str | None = setting(None, choices=(*PARAMETRIZATIONS, "completep"))
-    """null follows the optimizer; a value overrides it, for ablations."""
+    parametrization: str | None = setting(None, choices=TASK_PARAMETRIZATIONS)
+    """null follows the optimizer; a value overrides it, for ablations. `mup_but_…` is µP with one part as in SP."""
     weight_init: str = setting("normal", choices=("normal", "truncated_normal"))
     """`truncated_normal` is cut at two standard deviations, its variance uncorrected, as in the authors' code."""
     bias_init: str = setting("zeros", choices=("zeros", "normal"))
@@ -49,10 +52,13 @@ class TaskBase:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def check_together(self, prefix: str) -> None:
-        """CompleteP needs residual blocks; a size given twice would count double in the meta-gradient by silence."""
+        """A parametrization needs what it scales; a size given twice would count double in the meta-gradient."""
         if self.parametrization == "completep" and not self.residual:
             advice = "CompleteP scales residual blocks, and this network has none."
             raise ConfigError.value(f"{prefix}parametrization", "completep", "null, sp or mup", advice)
+        if self.parametrization == "mup_but_attention" and not self.attends:
+            advice = "This network has no attention."
+            raise ConfigError.value(f"{prefix}parametrization", self.parametrization, "another one", advice)
         for key in ("widths", "depths"):
             sizes = getattr(self, key, None) or []
             if len(set(sizes)) < len(sizes):
@@ -132,6 +138,8 @@ class MLPMultiwidthConfig(_Several, MLPBase):
 @dataclass(frozen=True)
 class AttentionBase(TaskBase):
     """What networks of self-attention have."""
+
+    attends: ClassVar[bool] = True
 
     heads: int = setting(4, low=1)
     head_size: int | None = setting(None, low=1)

@@ -38,6 +38,14 @@ class Reference(NamedTuple):
     expected: list[dict[str, np.ndarray]]
 
 
+def read_theta(path: str | Path) -> Theta:
+    """θ alone, of a file that need not hold a trajectory; raises ReferenceFileError as `read_reference` does."""
+    groups = read_groups(path)
+    if "theta" not in groups:
+        raise ReferenceFileError(f"{path} holds no θ: its arrays are read under theta/<Haiku name>.")
+    return read_haiku(groups["theta"], read_config(groups, path))
+
+
 def read_reference(path: str | Path) -> Reference:
     """Reads a reference file; raises ReferenceFileError where it is missing, damaged or of an unknown architecture."""
     groups = read_groups(path)

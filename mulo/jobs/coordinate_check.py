@@ -24,8 +24,10 @@ PROMISES = {"width": ("mup", "completep"), "depth": ("completep",)}
 
 def coordinate_check(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror) -> int:
     """Measures, writes coordinate_check.csv and the figure; returns 1 if what should be still moves, else 0."""
-    if config.checkpoint is None and config.reference is None and not isinstance(config.optimizer, AdamConfig):
+    given = config.checkpoint or config.reference or config.meta_trains
+    if not given and not isinstance(config.optimizer, AdamConfig):
         console.print("No checkpoint is given: the check runs under a fresh θ, which µP does not hold still.")
+    config = config.evaluated
     settings, part = config.coordinate_check, config.task.parts[0]
     dataset = dataset_of(config, part)
     tasks = _tasks(config, part, dataset)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mulo import distributed
 from mulo.cache import keep_compiled_programs
-from mulo.config import AdamConfig, Config, LoggerConfig, to_dict
+from mulo.config import Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
 from mulo.evaluation.results import replacing
 from mulo.jobs import memory, run_directory, theta_store
@@ -35,12 +35,11 @@ def run(config: Config) -> int:
     keep_compiled_programs()
     console = Console(quiet=not distributed.leads())
     _check_machine(config)
-    shared = config.mode in ("main", "meta_train") and not isinstance(config.optimizer, AdamConfig)
-    if not shared:
+    if not config.meta_trains:
         distributed.leave()
     if distributed.leads():
         return _lead(config, console)
-    if shared:
+    if config.meta_trains:
         _follow(config, console)
     return 0
 
@@ -67,37 +66,37 @@ def _lead(config: Config, console: Console) -> int:
     if config.mode == "plan":
         return plan(config, console)
     # A damaged checkpoint is found before anything is made on disk.
-    theta = theta_of(config) if config.mode in ("evaluate", "coordinate_check") else None
+    given = config.mode in ("evaluate", "coordinate_check") and not config.meta_trains
+    theta = theta_of(config) if given else None
     folder = run_directory.open_run(config)
     console.print(f"mulo {config.mode}: {config.optimizer.name} on {config.task.name}, in {folder}", soft_wrap=True)
     with graceful_stop(console) as stop, WandbMirror(config.logger, folder, to_dict(config)) as mirror:
         if config.mode == "parameters":
             return parameters(config, folder)
+        if config.meta_trains:
+            theta = _meta_trained(config, folder, console, mirror, stop)
+            distributed.leave()
         if config.mode == "coordinate_check":
             return coordinate_check(config, theta, folder, console, mirror)
-        if config.mode in ("main", "meta_train"):
-            theta_of_network = _made_ready(config, folder, console, mirror, stop)
-            distributed.leave()
-        else:
-            theta_of_network = lambda task: theta  # noqa: E731
         if config.mode in ("main", "evaluate"):
+            tuned = config.mode == "main" and not config.meta_trains
+            theta_of_network = _tuned(config, folder, console, stop) if tuned else lambda task: theta
             beside = folder / "evaluation" if config.mode == "main" else folder
             evaluate(config, theta_of_network, beside, console, mirror, stop)
         return 0
 
 
-def _made_ready(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> ThetaOf:
-    """Meta-trains θ, or tunes a baseline. Jobs of a sweep share meta-trainings that do not differ."""
-    if isinstance(config.optimizer, AdamConfig):
-        with spending(folder):
-            tuned = tune(config, folder, console, stop)
-        return tuned
+def _tuned(config: Config, folder: Path, console: Console, stop: Stop) -> ThetaOf:
+    with spending(folder):
+        return tune(config, folder, console, stop)
+
+
+def _meta_trained(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:
+    """Meta-trains θ. Jobs of a sweep share meta-trainings that do not differ."""
     training = theta_store.training_of(config)
     if training is config:
-        theta = meta_train(config, folder, console, mirror, stop)
-    else:
-        theta = _shared_theta(training, folder, console, mirror, stop)
-    return lambda task: theta
+        return meta_train(config, folder, console, mirror, stop)
+    return _shared_theta(training, folder, console, mirror, stop)
 
 
 def _shared_theta(training: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:

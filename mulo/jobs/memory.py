@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mulo.config import AdamConfig, Config
+from mulo.config import Config
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants
 from mulo.meta.devices import particle_mesh
@@ -18,12 +18,11 @@ from mulo.reporting.units import of_bytes
 
 def check(config: Config) -> None:
     """Estimates what mode=main, meta_train or evaluate needs; raises MemoryLimitError if there is less."""
-    available = available_bytes() if config.mode in ("main", "meta_train", "evaluate") else None
+    available = available_bytes() if config.meta_trains or config.mode in ("main", "evaluate") else None
     if available is None:
         return
     platform = memory.this_platform(config.state_dtype, config.evaluation.model_devices)
-    learned = not isinstance(config.optimizer, AdamConfig)
-    if config.mode in ("main", "meta_train") and learned:
+    if config.meta_trains:
         devices = particle_mesh(config.recipe.pairs).size
         check_meta_training(config, contestants.trained(config), platform, available, devices)
     if config.mode in ("main", "evaluate"):

@@ -2,7 +2,7 @@
 
 from mulo import checkpoint, randomness
 from mulo.config import Config
-from mulo.exchange.reference import read_reference
+from mulo.exchange.reference import read_theta
 from mulo.optimizers import make_optimizer
 from mulo.types import Theta
 
@@ -12,5 +12,5 @@ def theta_of(config: Config) -> Theta:
     if config.checkpoint is not None:
         return checkpoint.load(config.checkpoint).theta
     if config.reference is not None:
-        return read_reference(config.reference).theta
+        return read_theta(config.reference)
     return make_optimizer(config.optimizer).init(randomness.branch(randomness.root(config.seed), "theta"))

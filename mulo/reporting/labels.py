@@ -10,7 +10,14 @@ _OPTIMIZERS = {
     "adamw": "AdamW",
     "mu_adam": "µAdam",
 }
-_PARAMETRIZATIONS = {"mup": "µP", "sp": "SP", "completep": "CompleteP"}
+_PARAMETRIZATIONS = {
+    "mup": "µP",
+    "sp": "SP",
+    "completep": "CompleteP",
+    "mup_but_hidden": "µP but hidden",
+    "mup_but_output": "µP but output",
+    "mup_but_attention": "µP but attention",
+}
 _FAMILIES = {"mlp": "MLP", "transformer": "Transformer", "vit": "ViT", "resnet": "ResNet"}
 
 

@@ -1,0 +1,143 @@
+"""Every file under sweeps/ composes at every scale, says of itself what a reader needs, and runs."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from mulo.config import Config, parse
+from mulo.config.sweeps import SCALES
+from mulo.evaluation.results import Result
+from mulo.run import _conf_dir, register_resolvers
+from tests.command import mulo
+
+ROOT = Path(__file__).parents[1] / "sweeps"
+LIST = {
+    "figure": "coordinate_check coordinate_check_depth coordinate_check_mlp coordinate_check_resnet "
+    "coordinate_check_transformer coordinate_check_vit curves depth horizon learning_rate_transformer_mup "
+    "learning_rate_transformer_sp meta_hyperparameters ranks resnet stability table_1 velo_4000 width width_images "
+    "width_transformer width_vit",
+    "ablation": "baseline_learning_rate components depth_diversity estimators initialization perturbations "
+    "sp_step_mult truncation unroll_length widths",
+    "question": "depth_long preactivations stability_intervention transformers width_long",
+}
+"""All there are, by folder."""
+NAMES = [f"{folder}/{name}" for folder, names in LIST.items() for name in names.split()]
+CHECKS = {name.split("/")[1] for name in NAMES if "coordinate_check" in name} | {"stability", "preactivations"}
+"""Those that check coordinates; all others evaluate."""
+
+
+@pytest.fixture(autouse=True)
+def _a_users_file(monkeypatch):
+    monkeypatch.setenv("VELO_4000", str(Path(__file__).parent / "reference" / "velo_sp.npz"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _composing() -> Iterator[None]:
+    register_resolvers()
+    with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
+        yield
+
+
+@cache
+def _swept(name: str, scale: str) -> list[list[str]]:
+    """All overrides of each key, as the sweeper reads them."""
+    params = OmegaConf.load(ROOT / f"{name}.yaml").hydra.sweeper.params
+    resolved = OmegaConf.create({"scale": scale, "params": params})
+    texts = [f"{key}={value}" for key, value in OmegaConf.to_container(resolved, resolve=True)["params"].items()]
+    return [_jobs(one) for one in OverridesParser.create().parse_overrides(texts)]
+
+
+def _jobs(one: Override) -> list[str]:
+    values = one.sweep_string_iterator() if one.is_sweep_override() else [one.get_value_element_as_str()]
+    return [f"{one.get_key_element()}={value}" for value in values]
+
+
+def _end(name: str, scale: str, which: int) -> tuple[str, ...]:
+    """What the first (0) or the last job (-1) overrides, in the order of the file."""
+    return tuple(values[which] for values in _swept(name, scale))
+
+
+@cache
+def _job(name: str, scale: str, overrides: tuple[str, ...]) -> Config:
+    folder, stem = name.split("/")
+    chosen = [f"hydra.searchpath=[file://{ROOT}]", f"+{folder}={stem}", f"scale={scale}"]
+    return parse(OmegaConf.to_container(compose("config", [*chosen, *overrides]), resolve=True))
+
+
+def test_the_list_is_complete():
+    found = {str(path.relative_to(ROOT).with_suffix("")) for folder in LIST for path in (ROOT / folder).glob("*.yaml")}
+    assert found == set(NAMES)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_and_the_last_job_compose(name, scale):
+    for which in (0, -1):
+        config = _job(name, scale, _end(name, scale, which))
+        assert (config.sweep.name, config.scale) == (name, scale)
+        assert config.logger.name == "none"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_head_says_what_a_reader_needs(name):
+    sweep = _job(name, "cpu", _end(name, "cpu", 0)).sweep
+    assert all(len(text) > 10 for text in (sweep.question, sweep.paper, *sweep.cost.values()))
+    assert set(sweep.cost) == {"cpu", "paper"}
+    folder, stem = name.split("/")
+    assert sweep.command.endswith(f"python -m mulo.run -m --config-dir sweeps +{folder}={stem}")
+    names = _contestants(name) if sweep.claims else set()
+    for claim in sweep.claims:
+        assert {claim.better, claim.than} <= names
+        assert set(claim.at) <= {*Result._fields, *_keys(name)}
+        assert claim.text
+
+
+def _contestants(name: str) -> set[str]:
+    """Names at scale=cpu: of each value of a key beside the first ones of all others. Seeds have no names."""
+    first, swept = _end(name, "cpu", 0), _swept(name, "cpu")
+    jobs = [(*first[:i], value, *first[i + 1 :]) for i, values in enumerate(swept) for value in values]
+    return {_job(name, "cpu", job).contestant for job in jobs if _seed(job) == _seed(first)}
+
+
+def _seed(overrides: tuple[str, ...]) -> list[str]:
+    return [override for override in overrides if override.startswith("seed=")]
+
+
+def _keys(name: str) -> list[str]:
+    return [override.partition("=")[0] for override in _end(name, "cpu", 0)]
+
+
+def test_contestants_have_names_of_their_own():
+    names = [OmegaConf.load(path).name for path in (ROOT / "contestant").glob("*.yaml")]
+    assert len(set(names)) == len(names) > 10
+
+
+def test_the_readme_lists_every_sweep_with_its_question_and_cost():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for name in NAMES:
+        sweep = OmegaConf.load(ROOT / f"{name}.yaml").sweep
+        assert f"| [{name}]({name}.yaml) | {sweep.question.strip()} | {sweep.cost.cpu.strip()} |" in text.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_job_runs(name, tmp_path):
+    folder, stem = name.split("/")
+    chosen = ("--config-dir", str(ROOT), f"+{folder}={stem}", "scale=smoke", *_end(name, "smoke", 0))
+    done = mulo(*chosen, cwd=tmp_path)
+    assert done.code == 0, done.err[-2000:]
+    found = {path.name for path in (tmp_path / f"runs/{name}-smoke").rglob("*.csv")} - {"tuning.csv"}
+    assert found == {"coordinate_check.csv" if stem in CHECKS else "results.csv"}
+
+
+@pytest.mark.slow
+def test_velo_of_a_users_file_stands_beside_mulo(tmp_path):
+    chosen = ("--config-dir", str(ROOT), "+figure=velo_4000", "+contestant=velo_4000", "scale=smoke")
+    assert mulo(*chosen, cwd=tmp_path).code == 0
+    assert list(tmp_path.glob("runs/figure/velo_4000-smoke/*VeLO-4000*/results.csv"))
