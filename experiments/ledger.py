@@ -49,8 +49,8 @@ def ledger() -> str:
     rows = [_row(name, head, seen) for name, head in _by_start(_heads())]
     return f"""# What the records of sweeps cost
 
-Planned in words by the sweep's head; spent as the jobs' own clocks say. Several jobs may run at a time, and what a killed
-job spent last is missing. Meta-trainings that records share are counted in the first.
+Planned in words by the sweep's head; spent as the jobs' own clocks say. Several jobs may run at a time, and what a
+killed job spent last is missing. Meta-trainings that records share are counted in the first.
 
 {table(HEADER, rows)}
 """
