@@ -34,6 +34,10 @@ class Row(TypedDict):
     """`moving`; `still`, std is exactly 0 at all sizes; `undefined`, at some size it is 0 or not finite."""
 
 
+PROMISES = {"width": ("mup", "completep"), "depth": ("completep",)}
+"""Which parametrizations hold movements still over what."""
+
+
 class Verdict(NamedTuple):
     """One movement held against the slope of 0 that µP promises over width, and CompleteP over depth too."""
 

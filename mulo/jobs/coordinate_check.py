@@ -9,6 +9,7 @@ from rich.console import Console
 from mulo import randomness
 from mulo.config import AdamConfig, Config, TaskBase
 from mulo.evaluation import coordinate_check as check
+from mulo.evaluation.coordinate_rows import PROMISES
 from mulo.jobs.contestants import dataset_of
 from mulo.optimizers import make_optimizer
 from mulo.reporting import plots
@@ -17,9 +18,6 @@ from mulo.reporting.progress import progress
 from mulo.reporting.wandb_mirror import WandbMirror
 from mulo.tasks import SupervisedTask, make_tasks
 from mulo.types import Dataset, Theta
-
-PROMISES = {"width": ("mup", "completep"), "depth": ("completep",)}
-"""Which parametrizations hold movements still over what."""
 
 
 def coordinate_check(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror) -> int:

@@ -11,7 +11,7 @@ from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.record.cells import Cells, Place, contestants, differing, spread_of
 from mulo.reporting.record.comparisons import Ranking
 from mulo.reporting.record.contents import Job, Loss, Record
-from mulo.reporting.record.movements import by_contestant
+from mulo.reporting.record.movements import Checked, by_contestant, slope_errors
 from mulo.reporting.units import of_seconds
 
 
@@ -120,16 +120,22 @@ def _settings(job: Job) -> str:
 
 
 def movements(record: Record) -> Grid:
-    """Of a coordinate check: how many movements each contestant holds still, and the largest slope."""
+    """Of a coordinate check: how many movements each contestant holds still, the largest slope, and the spread."""
     rows = []
     for checked, own in by_contestant(record).items():
         for scheme in dict.fromkeys(row["parametrization"] for row in own):
             found = judged([row for row in own if row["parametrization"] == scheme], record.tolerance)
             who = [checked.contestant, label(scheme), label_of_family(checked.task), *checked.settings]
-            rows.append([*who, *_counts(found)])
+            rows.append([*who, *_counts(found), _error(record, checked, scheme)])
     head = ["contestant", "parametrization", "task", *record.varied]
     outcomes = [f"within ±{record.tolerance:g}", "outside", "still", "undefined"]
-    return Grid("Slopes of movements", [*head, *outcomes, "steepest"], rows)
+    spread = "largest standard error over meta-seeds"
+    return Grid("Slopes of movements", [*head, *outcomes, "steepest", spread], rows)
+
+
+def _error(record: Record, checked: Checked, scheme: str) -> str:
+    found = slope_errors(record, checked, scheme)
+    return f"{max(found):.3f}" if found else "–"
 
 
 def _counts(found: Sequence[Verdict]) -> list[str]:

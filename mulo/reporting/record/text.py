@@ -7,6 +7,7 @@ from mulo.reporting.record.cells import Cells, contestants
 from mulo.reporting.record.comparisons import Ranking, rankings, reference, speedups
 from mulo.reporting.record.contents import Record
 from mulo.reporting.record.grids import Grid
+from mulo.reporting.record.movements import said
 from mulo.reporting.record.verdicts import verdicts
 
 CLAIMS_EXPLAINED = (
@@ -58,6 +59,12 @@ def _jobs(record: Record) -> Iterable[str]:
 
 
 def _claims(record: Record) -> Iterable[str]:
+    if record.movements:
+        promised = (
+            "µP promises that movements do not depend on the width, CompleteP that they do not on the depth either."
+        )
+        yield f"## Verdict\n\n{promised}"
+        yield "\n".join(f"- {sentence}" for sentence in said(record))
     found = verdicts(record)
     if found:
         lines = [f"- **{one.outcome}**: {one.claim.text} ({one.claim.loss}). {_capital(one.because)}" for one in found]
@@ -72,7 +79,7 @@ def _capital(text: str) -> str:
 
 def _results(record: Record, cells: Cells) -> Iterable[str]:
     if record.movements:
-        yield "## Results"
+        yield f"## Results\n\n{sentences.seeds(record)}; slopes are those of movements averaged over them."
         yield markdown(grids.movements(record))
     if not cells:
         return

@@ -13,6 +13,7 @@ from mulo.reporting.record.comparisons import largest, rankings, reference, spee
 from mulo.reporting.record.contents import Loss, Record
 from mulo.reporting.record.figures import looks
 from mulo.reporting.record.grids import Grid
+from mulo.reporting.record.movements import said
 from mulo.reporting.record.panels import Panel, panels
 from mulo.reporting.record.panels import title as title_of
 from mulo.reporting.record.verdicts import verdicts
@@ -37,6 +38,7 @@ def _summary(record: Record) -> Iterable[str]:
     missing = len(grids.jobs_not_finished(record).rows)
     if missing:
         yield f"Incomplete: {missing} of {len(record.jobs)} jobs did not finish."
+    yield from (sentence.replace("**", "") for sentence in (said(record) if record.movements else []))
     for one in verdicts(record):
         yield f"{one.outcome[0].upper()}{one.outcome[1:]}: {one.claim.text}. {one.because}"
 
