@@ -70,7 +70,7 @@ BAD = {
     "unknown activation": (["task.activation=swish"], "gelu"),
     "unknown baseline": (["evaluation.baselines=[sgd]"], "mu_adam"),
     "hidden size zero": (["optimizer.hidden_size=0"], "optimizer.hidden_size=0"),
-    "nothing to meta-train": (["optimizer=adamw"], "no θ"),
+    "nothing to meta-train": (["mode=meta_train", "optimizer=adamw"], "no θ"),
     "one width to check": (["mode=coordinate_check", "coordinate_check.widths=[64]"], "coordinate_check.widths"),
     "a check's meta-training elsewhere": (["coordinate_check.meta_train=true"], "coordinate_check.meta_train=True"),
     "no device": (["evaluation.model_devices=0"], "evaluation.model_devices=0"),
