@@ -1,13 +1,13 @@
 """Final losses over one axis (width, depth, steps or a setting): the points that pictures and pages draw."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mulo.evaluation.statistics import Spread
 from mulo.reporting.labels import label_of_family
 from mulo.reporting.record.cells import Cells, Place, as_number, differing, spread_of
-from mulo.reporting.record.contents import Record
+from mulo.reporting.record.contents import Loss, Record
 
 _AXES = {"over_width": "width", "over_depth": "depth", "over_steps": "steps"}
 
@@ -33,7 +33,7 @@ class Panel(NamedTuple):
     lines: dict[str, list[Point]]
     """By contestant, x ascending."""
     ceiling: float
-    """Where the axis of losses ends at most: four times the largest loss before the first step."""
+    """Where the axis of losses ends at most."""
 
 
 def axis_of(record: Record) -> str:
@@ -78,9 +78,14 @@ def _panel(record: Record, cells: Cells, axis: str, group: Place, own: Cells) ->
             point = Point(float(x or 0.0), spread_of(rows, "train_loss"), spread_of(rows, "test_loss"))
             lines.setdefault(name, []).append(point)
     ordered = {name: sorted(points) for name, points in lines.items()}
-    starts = [row.initial_loss for found in own.values() for rows in found.values() for row in rows]
-    ceiling = 4 * max((start for start in starts if math.isfinite(start)), default=math.inf)
-    return Panel(title(record, cells, next(iter(own)), axis), group.task, axis, ticks, numeric, ordered, ceiling)
+    most = ceiling([row for found in own.values() for rows in found.values() for row in rows])
+    return Panel(title(record, cells, next(iter(own)), axis), group.task, axis, ticks, numeric, ordered, most)
+
+
+def ceiling(rows: Iterable[Loss]) -> float:
+    """Four times the largest loss before the first step, inf where none is known: above it nothing was learned."""
+    starts = [row.initial_loss for row in rows if math.isfinite(row.initial_loss)]
+    return 4 * max(starts, default=math.inf)
 
 
 def title(record: Record, cells: Cells, place: Place, axis: str = "") -> str:

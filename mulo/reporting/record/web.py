@@ -14,7 +14,7 @@ from mulo.reporting.record.contents import Loss, Record
 from mulo.reporting.record.figures import looks
 from mulo.reporting.record.grids import Grid
 from mulo.reporting.record.movements import said
-from mulo.reporting.record.panels import Panel, panels
+from mulo.reporting.record.panels import Panel, ceiling, panels
 from mulo.reporting.record.panels import title as title_of
 from mulo.reporting.record.verdicts import verdicts
 
@@ -64,12 +64,12 @@ def _final(panel: Panel, split: str, look: Mapping[str, style.Line]) -> Chart:
         series.append(_series(name, np.array(x), mean, mean - error, mean + error, look[name]))
     values = np.minimum(np.concatenate([one.y for one in series]), panel.ceiling)
     title = f"Final {split} loss over {panel.axis}: {panel.title}"
-    sizes, most = all(float(tick) > 0 for tick in panel.ticks), _cap(panel)
+    sizes, most = all(float(tick) > 0 for tick in panel.ticks), _cap(panel.ceiling)
     return Chart(title, panel.axis, f"{split} loss", series, sizes, _wide(values), y_max=most, note=_BAND)
 
 
-def _cap(panel: Panel) -> float | None:
-    return panel.ceiling if math.isfinite(panel.ceiling) else None
+def _cap(ceiling: float) -> float | None:
+    return ceiling if math.isfinite(ceiling) else None
 
 
 def _series(name: str, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray, look: style.Line) -> Series:
@@ -87,7 +87,8 @@ def _over_steps(record: Record, cells: Cells, place: Place, look: Mapping[str, s
     series = [
         _band(name, steps_of(record, place), np.concatenate(own), look[name]) for name, own in found.items() if own
     ]
-    return _curves_chart("Training loss", "train loss (running median)", title_of(record, cells, place), series)
+    most = ceiling(row for rows in cells[place].values() for row in rows)
+    return _curves_chart("Training loss", "train loss (running median)", title_of(record, cells, place), series, most)
 
 
 def _tests(record: Record, cells: Cells, place: Place, look: Mapping[str, style.Line]) -> Chart:
@@ -97,7 +98,8 @@ def _tests(record: Record, cells: Cells, place: Place, look: Mapping[str, style.
         if keys:
             steps, values = record.curves[f"{keys[0]}/test_steps"], [record.curves[f"{key}/test"] for key in keys]
             series.append(_band(name, steps, np.concatenate(values), look[name]))
-    return _curves_chart("Test loss", "test loss", title_of(record, cells, place), series)
+    most = ceiling(row for rows in cells[place].values() for row in rows)
+    return _curves_chart("Test loss", "test loss", title_of(record, cells, place), series, most)
 
 
 def _keys(record: Record, rows: Iterable[Loss]) -> list[str]:
@@ -114,12 +116,10 @@ def _band(name: str, steps: np.ndarray, values: np.ndarray, look: style.Line) ->
     return _series(name, steps, mean, mean - error, mean + error, look)
 
 
-def _curves_chart(what: str, y_label: str, place: str, series: list[Series]) -> Chart:
-    firsts = [float(one.y[0]) for one in series if len(one.y) and math.isfinite(one.y[0])]
+def _curves_chart(what: str, y_label: str, place: str, series: list[Series], most: float) -> Chart:
     values = np.concatenate([np.asarray(one.y, float) for one in series]) if series else np.array([])
-    most = 4 * max(firsts) if firsts else None
-    title = f"{what} over inner steps: {place}"
-    return Chart(title, "inner step", y_label, series, log_y=_wide(values), y_max=most, note=_BAND)
+    wide, title = _wide(np.minimum(values, most)), f"{what} over inner steps: {place}"
+    return Chart(title, "inner step", y_label, series, log_y=wide, y_max=_cap(most), note=_BAND)
 
 
 def _grids(record: Record, cells: Cells) -> Iterable[Grid]:
