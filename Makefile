@@ -38,7 +38,7 @@ sweep: setup  ## Run a sweep: NAME=figure/width (sweeps/README.md lists them), A
 	$(BIN)/python -m mulo.run -m --config-dir sweeps +$(subst /,=,$(NAME)) $(ARGS)
 
 test: setup lint  ## Lint, types and the test suite (under 8 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: setup  ## The slower checks
 	$(BIN)/python -m pytest -m slow

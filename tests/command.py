@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from .fast_compilation import flags
+
 TINY = (
     "task.widths=[4]",
     "task.depth=1",
@@ -37,15 +39,15 @@ class Done(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    """This process's, with a terminal wide enough for tables."""
-    return os.environ | {"COLUMNS": "160"}
+    """This process's, with a terminal wide enough for tables, and programs that compile fast."""
+    return os.environ | {"COLUMNS": "160", "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags()}".strip()}
 
 
 def python_on(devices: int, *arguments: str) -> str:
     """What Python prints, started in the repository's root with as many CPU devices."""
     done = subprocess.run(
         [sys.executable, *arguments],
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)},
+        env=environment() | {"JAX_NUM_CPU_DEVICES": str(devices)},
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,

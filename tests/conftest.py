@@ -14,25 +14,13 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 import jax
 import pytest
 
-FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-
-
-def _known(options: dict[str, int]) -> dict[str, int]:
-    """The options that this version of XLA has."""
-    found = {}
-    for name, value in options.items():
-        try:
-            jax.jit(lambda x: x + 1, compiler_options={name: value})(1.0)
-        except jax.errors.JaxRuntimeError:
-            continue
-        found[name] = value
-    return found
+from .fast_compilation import known
 
 
 @pytest.fixture(scope="session")
 def compiler_options():
     """Compiler options for programs that run a few times: on CPU they compile faster, into slower code."""
-    return _known(FAST_COMPILATION) if jax.default_backend() == "cpu" else {}
+    return known()
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_the_list_is_complete():
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_and_the_last_job_compose(name, scale):
-    for which in (0, -1):
+    for which in (0, -1) if scale == "cpu" else (0,):
         config = _job(name, scale, _end(name, scale, which))
         assert (config.sweep.name, config.scale) == (name, scale)
         assert config.logger.name == "none"

@@ -14,7 +14,7 @@ from mulo.evaluation.tuning import Trial, best, combinations, theta_of, try_sett
 from mulo.optimizers import make_optimizer
 from mulo.tasks import make_tasks
 
-GRID = {"learning_rate": [0.001, 0.1, 1e30], "b1": [0.9], "b2": [0.9, 0.99], "weight_decay": [0.0]}
+GRID = {"learning_rate": [0.001, 0.1, 1e30], "b1": [0.9], "b2": [0.99], "weight_decay": [0.0]}
 KEY = randomness.root(5)
 
 

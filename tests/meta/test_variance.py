@@ -9,6 +9,7 @@ import pytest
 
 from .quadratic import THETA, Quadratic, estimator, expected_losses, flat, history
 
+pytestmark = pytest.mark.slow
 TASK = Quadratic(noise=0.0, spread=0.0)
 LENGTH, PAIRS, REPETITIONS = 20, 128, 64
 SAME = np.tile(flat(THETA).astype(float), (LENGTH, 1))

@@ -70,7 +70,10 @@ def test_faster_devices_are_planned_to_be_faster():
 def test_a_baseline_has_nothing_to_meta_train():
     small = [setting for setting in SMALL if not setting.startswith("optimizer")]
     made = make_plan(composed("mode=plan", "plan.device=h100", *small, "optimizer=adamw"))
-    assert [phase.name for phase in made.phases] == ["evaluation"]
+    tuning, evaluation = made.phases
+    assert (tuning.name, evaluation.name) == ("tuning", "evaluation")
+    # Of each network of the task: 48 settings, one seed, 200 steps.
+    assert tuning.inner_steps == 48 * 200
     assert set(made.memory) == {"evaluation"}
 
 

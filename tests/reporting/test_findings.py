@@ -107,7 +107,8 @@ def test_one_training_of_each_decides_nothing(gathered):
 
 def test_ranks_and_speedups_follow_from_the_losses(gathered):
     own = cells.by_place(gathered)
-    final, early, _ = comparisons.rankings(gathered, own)
+    final, widest, early, _ = comparisons.rankings(gathered, own)
+    assert (widest.title, widest.places) == ("width 64, at the end", 1)
     assert {name: rank.value for name, rank in final.ranks.items()} == {"µLO_M": 1, "LO_M": 3, "AdamW": 2}
     assert final.places == 2
     assert early.ranks["µLO_M"].value == 1
@@ -133,6 +134,7 @@ def test_networks_that_failed_have_no_loss_and_rank_last(gathered):
 
     failed = with_losses(gathered, fails)
     own = cells.by_place(failed)
-    final, *_ = comparisons.rankings(failed, own)
+    final, widest, *_ = comparisons.rankings(failed, own)
+    assert widest.ranks["µLO_M"].value == 2.5
     assert final.ranks["µLO_M"].value == (1 + 2.5) / 2  # beside LO_M, of which some seeds diverged
     assert outcome(failed).outcome == "undecided"

@@ -27,18 +27,34 @@ class Ranking(NamedTuple):
 
 
 def rankings(record: Record, cells: Cells) -> list[Ranking]:
-    """By final training loss over all places and over those of each task, and on the way by the curves."""
+    """By final training loss over all places, over those of each task and those furthest out on each axis.
+
+    The last are the places of the largest width, depth or number of steps (µLO, figure 1b); and of all places the ranks
+    on the way, by the curves.
+    """
     names = list(dict.fromkeys(name for own in cells.values() for name in own))
     if len(names) < 2:
         return []
     tasks = list(dict.fromkeys(place.task for place in cells))
     groups = [("all tasks" if len(tasks) > 1 else label_of_family(tasks[0]), list(cells))]
     groups += [(label_of_family(task), [p for p in cells if p.task == task]) for task in tasks if len(tasks) > 1]
+    groups += _furthest(list(cells))
     found = [_ranking(f"{title}, at the end", cells, own, names, _final) for title, own in groups]
     for moment in MOMENTS if record.curves else ():
         title, own = groups[0]
         found.append(_ranking(f"{title}, at {moment:.0%} of the steps", cells, own, names, _on_the_way(record, moment)))
     return [one for one in found if one is not None]
+
+
+def _furthest(places: Sequence[Place]) -> list[tuple[str, list[Place]]]:
+    """For each axis on which places differ, those at its largest value."""
+    found = []
+    for axis in ("width", "depth", "steps"):
+        values = [getattr(place, axis) for place in places]
+        if len(set(values)) > 1:
+            own = [place for place in places if getattr(place, axis) == max(values)]
+            found.append((f"{max(values)} steps" if axis == "steps" else f"{axis} {max(values)}", own))
+    return found
 
 
 _LossesOf = Callable[[Sequence[tuple[Place, list[Loss]]]], np.ndarray]
