@@ -75,7 +75,10 @@ def test_the_list_is_complete():
     assert found == set(NAMES)
 
 
-@pytest.mark.parametrize("scale", SCALES)
+SMOKE = pytest.param("smoke", marks=pytest.mark.slow)  # composed there to be run, too
+
+
+@pytest.mark.parametrize("scale", [SMOKE, *(scale for scale in SCALES if scale != "smoke")])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_and_the_last_job_compose(name, scale):
     for which in (0, -1) if scale == "cpu" else (0,):

@@ -76,7 +76,17 @@ def test_one_bad_job_leaves_the_others_running(main_job):
     assert "5" in widths
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)])
+SLOW = {"marks": pytest.mark.slow}
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGINT, 130, **SLOW),
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGUSR2, 140, **SLOW),
+    ],
+)
 def test_a_signal_saves_and_says_how_to_go_on(main_job, tmp_path, number, code):
     tiny = [argument for argument in TINY if not argument.startswith("recipe.outer_steps")]
     command = [sys.executable, "-m", "mulo.run", "run_dir=run", "recipe.outer_steps=100000", "mode=meta_train", *tiny]

@@ -72,6 +72,7 @@ def test_a_signal_to_one_stops_both_after_the_same_step(stopped):
     assert 3 < len(steps) < 20
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_theta_of_two_devices(folder, resumed, monkeypatch):
     """Bit for bit, although one of them was stopped half-way: each device runs the same compiled program.
 
@@ -87,6 +88,7 @@ def test_two_processes_find_the_theta_of_two_devices(folder, resumed, monkeypatc
     assert any(np.abs(a - b).max() > 1e-2 for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(start), strict=True))
 
 
+@pytest.mark.slow
 def test_only_the_leader_writes(folder, resumed):
     assert steps_logged(folder / "two") == list(range(21))
     # Gloo greets from every process, whatever one asks of it.

@@ -100,6 +100,7 @@ def test_the_tuned_settings_are_those_that_are_evaluated(runs):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_networks_and_data_than_those_of_meta_training(runs):
     arguments = [*SWEEP, "+task@evaluation.task=vit", "evaluation.task.patch=4", "evaluation.task.depth=1"]
     small = ("evaluation.task.batch_size=2", "evaluation.widths=[8]", "evaluation.seeds=1")

@@ -68,6 +68,7 @@ def test_smaller_batches_need_less_memory():
     assert outcome(1)[0] < 0.5 * outcome(None)[0]
 
 
+@pytest.mark.slow
 def test_networks_are_trained_alike_in_batches_and_at_once():
     np.testing.assert_allclose(outcome(1)[1], outcome(None)[1], rtol=0, atol=1e-5)
 

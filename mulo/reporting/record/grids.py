@@ -54,9 +54,13 @@ def measure(mean: float, error: float) -> str:
     return pattern.format(mean) if math.isnan(error) else f"{pattern.format(mean)} ± {pattern.format(error)}"
 
 
+def _places(count: int) -> str:
+    return "1 place" if count == 1 else f"{count} places"
+
+
 def rankings(found: Sequence[Ranking]) -> Grid:
     """A row per contestant, a column per ranking; the lowest of each stands out."""
-    header = ["contestant", *(f"{one.title} ({one.places} places)" for one in found)]
+    header = ["contestant", *(f"{one.title} ({_places(one.places)})" for one in found)]
     rows = [[name, *(_rank(one.ranks[name]) for one in found)] for name in found[0].ranks]
     lowest = [min(rank.value for rank in one.ranks.values()) for one in found]
     best = {
