@@ -16,20 +16,28 @@ Batch: TypeAlias = tuple[Array, Array]
 
 
 class Multiplier(float):
-    """Update multiplier c of a parameter, with what goes with it; a plain float has 1 for both.
+    """Update multiplier c of a parameter, with what goes with it; a plain float has 1 for both factors and no shape.
 
     Attributes:
         weight_decay: factor on the weight decay coefficient, beside c, which scales the whole update.
         epsilon: factor on Adam's ε.
+        shape: of the whole parameter that c was made for; None: not known, and not checked.
     """
 
     weight_decay: float
     epsilon: float
+    shape: tuple[int, ...] | None
 
-    def __new__(cls, update: float, weight_decay: float = 1.0, epsilon: float = 1.0) -> "Multiplier":
+    def __new__(
+        cls,
+        update: float,
+        weight_decay: float = 1.0,
+        epsilon: float = 1.0,
+        shape: tuple[int, ...] | None = None,
+    ) -> "Multiplier":
         """The number itself is c."""
         made = super().__new__(cls, update)
-        made.weight_decay, made.epsilon = weight_decay, epsilon
+        made.weight_decay, made.epsilon, made.shape = weight_decay, epsilon, shape
         return made
 
 
