@@ -26,6 +26,10 @@ class MultiplierError(MuloError):
     """The update multipliers do not fit the parameters they are to scale."""
 
 
+class ArgumentError(MuloError, ValueError):
+    """An argument of a Python call is out of range, or of a kind that cannot be worked with."""
+
+
 class RoleError(MuloError):
     """What a parameter is in its network cannot be told from the shapes, or was told wrongly."""
 

@@ -4,6 +4,7 @@ Source: Metz et al. 2022 (arXiv 2203.11860), appendix; the factored second momen
 (Shazeer and Stern 2018, arXiv 1804.04235). Nothing here is bias-corrected.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -30,6 +31,11 @@ class Decays(NamedTuple):
     second_moment: Array
     factored: Array
 
+    @classmethod
+    def of(cls, *decays: Sequence[float]) -> "Decays":
+        """From numbers, as float32."""
+        return cls(*(jnp.array(each, jnp.float32) for each in decays))
+
 
 class Accumulators(NamedTuple):
     """State of one tensor; K copies along the leading axis, one per decay.
@@ -55,24 +61,23 @@ def factored_axes(shape: tuple[int, ...]) -> tuple[int, int] | None:
     return int(order[-2]), int(order[-1])
 
 
-def initial(shape: tuple[int, ...], decays: Decays) -> Accumulators:
-    """All zero, float32."""
-    axes, copies = factored_axes(shape), len(decays.factored)
-    momentum = jnp.zeros((len(decays.momentum), *shape))
-    second_moment = jnp.zeros((len(decays.second_moment), *shape))
+def initial(parameter: Any, decays: Decays) -> Accumulators:
+    """All zero, float32, laid out over devices as the parameter is; of it only shape and layout are looked at."""
+    axes, zeros = factored_axes(parameter.shape), jnp.zeros_like(parameter, jnp.float32)
+
+    def copies(beside: Array, decay: Array) -> Array:
+        return jnp.broadcast_to(beside[None], (len(decay), *beside.shape))
+
+    full = copies(zeros, decays.momentum), copies(zeros, decays.second_moment)
     if axes is None:
-        return Accumulators(momentum, second_moment, jnp.zeros((copies, *shape)), ())
-    row, col = (jnp.zeros((copies, *_reduced(shape, axis))) for axis in reversed(axes))
-    return Accumulators(momentum, second_moment, row, col)
-
-
-def _reduced(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return (*shape[:axis], 1, *shape[axis + 1 :])
+        return Accumulators(*full, copies(zeros, decays.factored), ())
+    row, col = (copies(zeros.sum(axis, keepdims=True), decays.factored) for axis in reversed(axes))
+    return Accumulators(*full, row, col)
 
 
 def _ema(old: Array, new: Array, decay: Array) -> Array:
     decay = decay.reshape(-1, *(1,) * new.ndim)
-    return decay * old + (1 - decay) * new
+    return decay * old + (1 - decay) * new[None]
 
 
 def update(state: Accumulators, gradient: Array, decays: Decays, shard: Shard = WHOLE) -> Accumulators:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from mulo.config import AdamConfig
-from mulo.optimizers.scaling import decayed_weights, scaled_epsilon, under_multipliers
+from mulo.optimizers.scaling import decayed_weights, scaled_epsilon
 from mulo.optimizers.schedule import learning_rate
+from mulo.optimizers.transformation import at_least_one, under_multipliers
 from mulo.types import Array, Multipliers, Theta
 
 
@@ -33,6 +34,7 @@ class Adam:
 
         ε and the weight decay coefficient have the factors that CompleteP gives them.
         """
+        num_steps = at_least_one(num_steps, self.config.name)
         chain = optax.chain(
             scaled_epsilon(multipliers),
             optax.scale_by_adam(theta["b1"], theta["b2"], self.config.eps),

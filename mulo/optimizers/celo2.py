@@ -20,9 +20,10 @@ from mulo import sharding, trees
 from mulo.config import Celo2Config
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update, velo
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
-from mulo.optimizers.scaling import decayed_weights, under_multipliers, unzip
+from mulo.optimizers.scaling import decayed_weights, unzip
 from mulo.optimizers.schedule import learning_rate
 from mulo.optimizers.tensor_update import Rule
+from mulo.optimizers.transformation import at_least_one, under_multipliers
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
 
@@ -57,6 +58,7 @@ class Celo2:
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with weights `theta`; the learning rate's schedule reads `num_steps`, nothing reads `value`."""
+        num_steps = at_least_one(num_steps, self.config.name)
         decay = decayed_weights(self.config.weight_decay, multipliers, self._factor)
         adam = optax.chain(optax.scale_by_adam(*VECTOR_DECAYS), decay, optax.scale(self.config.vector_mult))
         chain = optax.chain(
@@ -72,7 +74,7 @@ class Celo2:
         """The learned direction of every tensor, of RMS 1."""
 
         def init_fn(params: Params) -> DirectionState:
-            return DirectionState(jax.tree.map(lambda p: accumulators.initial(p.shape, _decays()), params))
+            return DirectionState(jax.tree.map(lambda p: accumulators.initial(p, _decays()), params))
 
         def update_fn(
             updates: Any, state: DirectionState, params: Params, *, shards: Shards | None = None, **extra: Any
@@ -81,7 +83,8 @@ class Celo2:
 
             def direct(g: Array, p: Array, old: Accumulators, shard: Shard) -> tuple[Array, Accumulators]:
                 direction, accumulated = tensor_update.update(_rule(), theta["mlp"], _decays(), g, p, old, shard=shard)
-                return self._normalized(direction, shard), accumulated
+                normalized = sharding.laid_out_alike(partial(self._normalized, shard=shard), (direction,), g)
+                return normalized, accumulated
 
             laid_out = sharding.by_path(shards, updates)
             directions, tensors = unzip(jax.tree.map(direct, updates, params, state.tensors, laid_out), updates)
@@ -119,7 +122,7 @@ def _rule() -> Rule:
 
 
 def _decays() -> Decays:
-    return Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.95]), jnp.array([0.9, 0.99, 0.999]))
+    return Decays.of([0.9, 0.99, 0.999], [0.95], [0.9, 0.99, 0.999])
 
 
 def tensor_features(given: TensorInputs) -> list[Array]:

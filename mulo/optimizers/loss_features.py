@@ -24,19 +24,21 @@ class LossFeatureState(NamedTuple):
 
 def initial() -> LossFeatureState:
     """No loss seen."""
-    return LossFeatureState(jnp.zeros(HORIZONS), jnp.full(HORIZONS, 999999999999.0, jnp.float32), jnp.int32(0))
+    highest = jnp.full(HORIZONS, 999999999999.0, jnp.float32)
+    return LossFeatureState(jnp.zeros(HORIZONS, jnp.float32), highest, jnp.int32(0))
 
 
-def update(state: LossFeatureState, loss: Array, num_steps: Array | int) -> tuple[LossFeatureState, Array]:
-    """Takes in one loss and returns the nine features, each within [−1, 1]."""
-    horizons = 10 ** jnp.linspace(1.0, jnp.log10(jnp.float32(num_steps)), HORIZONS)
+def update(state: LossFeatureState, loss: Array, num_steps: Array) -> tuple[LossFeatureState, Array]:
+    """Takes in one loss and returns the nine features, each within [−1, 1]; the arguments are float32."""
+    horizons = 10 ** jnp.linspace(1.0, jnp.log10(num_steps), HORIZONS, dtype=jnp.float32)
     decays = jnp.exp(-1 / horizons)
     seen = state.seen + 1
+    remaining = 1 - decays ** seen.astype(jnp.float32)
     # Old means under the new correction, as published: it keeps one spike from taking over the averages.
-    ceiling = 2 * jnp.abs(jnp.max(state.mean / (1 - decays**seen)))
-    loss = jnp.where(state.seen == 0, loss, jnp.minimum(loss, ceiling)).astype(jnp.float32)
+    ceiling = 2 * jnp.abs(jnp.max(state.mean / remaining))
+    loss = jnp.where(state.seen == 0, loss, jnp.minimum(loss, ceiling))
     mean = decays * state.mean + (1 - decays) * loss
-    corrected = mean / (1 - decays**seen)
+    corrected = mean / remaining
     minimum = jnp.minimum(state.minimum, corrected)
     return LossFeatureState(mean, minimum, seen), _features(corrected, minimum, seen)
 

@@ -93,7 +93,7 @@ def apply(
     measured = features(inputs)
     shape = jnp.broadcast_shapes(*(feature.shape[1:] for feature in measured))
     if math.prod(shape) == 0:
-        return jnp.zeros(shape)
+        return jnp.zeros(shape, jnp.float32)
     first = _first_layer(mlp, measured, shape, normalizer)
     layers, size = (_fused, math.prod(shape)) if mlp.b0.shape[0] <= FUSED_HIDDEN else (_matrix, _tile_size())
 
@@ -106,7 +106,9 @@ def apply(
 
     # Without the barrier XLA would keep features of the whole tensor from their normalisers' computation until here.
     inputs = jax.lax.optimization_barrier(inputs)
-    return over_tiles(entries, (inputs, first.base, first.scales), normalizer.shard.varying(jnp.zeros(shape)), size)
+    return over_tiles(
+        entries, (inputs, first.base, first.scales), normalizer.shard.varying(jnp.zeros(shape, jnp.float32)), size
+    )
 
 
 def _tile_size() -> int:

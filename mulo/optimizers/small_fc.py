@@ -12,8 +12,9 @@ from mulo import sharding, trees
 from mulo.config import SmallFCConfig
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
-from mulo.optimizers.scaling import by_path, cast_like, float32, required, transformation, unzip
+from mulo.optimizers.scaling import by_path, cast_like, float32, unzip
 from mulo.optimizers.tensor_update import Rule
+from mulo.optimizers.transformation import at_least_one, transformation
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
 
@@ -45,24 +46,17 @@ class SmallFC:
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with weights `theta`; `num_steps` plays no role in this architecture, nor does `value`."""
-        del num_steps
+        at_least_one(num_steps, self.config.name)
         decays, rule = decode_decays(theta["decays"]), self._rule()
 
         def init_fn(params: Params) -> SmallFCState:
-            by_path(multipliers, params)
-            tensors = jax.tree.map(lambda p: accumulators.initial(jnp.shape(p), decays), params)
+            tensors = jax.tree.map(lambda p: accumulators.initial(p, decays), params)
             return SmallFCState(tensors, jnp.int32(0), jnp.int32(0))
 
         def update_fn(
-            updates: Any,
-            state: SmallFCState,
-            params: Params | None = None,
-            *,
-            shards: Shards | None = None,
-            **extra: Any,
+            updates: Any, state: SmallFCState, params: Params, *, shards: Shards | None, **extra: Any
         ) -> tuple[Any, SmallFCState]:
             del extra
-            params = required(params, "params", self.config.name)
             time, laid_out = time_features(state.step), sharding.by_path(shards, updates)
 
             def move(g: Array, p: Array, old: Accumulators, c: float, shard: Shard) -> tuple[Array, Accumulators]:
@@ -76,7 +70,7 @@ class SmallFC:
             moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite)
 
-        return transformation(init_fn, update_fn)
+        return transformation(init_fn, update_fn, multipliers, self.config.name)
 
     def _non_finite(self, gradients: Any, shards: Any) -> Array:
         """How many gradient entries the rule sets to 0."""
@@ -101,7 +95,7 @@ class SmallFC:
 
 
 def _initial_decays() -> Decays:
-    return Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.999]), jnp.array([0.9, 0.99, 0.999]))
+    return Decays.of([0.9, 0.99, 0.999], [0.999], [0.9, 0.99, 0.999])
 
 
 def decode_decays(offsets: Decays) -> Decays:
@@ -120,4 +114,4 @@ def tensor_features(given: TensorInputs) -> list[Array]:
 
 def time_features(step: Array) -> Array:
     """[11], tanh(t/τ − 1) with t the iteration before its increment."""
-    return jnp.tanh(step / jnp.array(TIME_SCALES) - 1)
+    return jnp.tanh(step.astype(jnp.float32) / jnp.array(TIME_SCALES, jnp.float32) - 1)

@@ -60,7 +60,7 @@ def weights(hidden: int, param_inits: int) -> TensorLSTM:
 
 def initial_state(lstm: TensorLSTM, tensors: int) -> LSTMState:
     """One copy of the learned initial state per tensor."""
-    return jax.tree.map(lambda x: jnp.tile(x, (tensors, 1)), lstm.initial)
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (tensors, x.shape[1])), lstm.initial)
 
 
 def apply(lstm: TensorLSTM, inputs: Array, state: LSTMState) -> tuple[Array, Array, LSTMState]:
@@ -84,7 +84,7 @@ def _statistics(p: Array, state: Accumulators, shard: Shard) -> Array:
     means = statistics(p.astype(jnp.float32), state, shard)
     # The published code scales the moments by 1/rms(p) first, which scales these means by it or by its square.
     squared = 1 / jnp.maximum(1e-9, means.parameter)
-    rank = jax.nn.one_hot(sum(size > 1 for size in p.shape), RANKS)
+    rank = jax.nn.one_hot(sum(size > 1 for size in p.shape), RANKS, dtype=jnp.float32)
     second_moment = _squash(jnp.sqrt(squared) * means.second_moment)
     variances = [_squash(squared * means.momentum_variance), _squash(squared * means.second_moment_spread)]
     return jnp.concatenate([second_moment, rank, *variances])

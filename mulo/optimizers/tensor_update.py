@@ -7,7 +7,8 @@ Two implementations of one function: in JAX, for every backend and for vmap, gra
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ import numpy as np
 from mulo.optimizers import accumulators, native, per_parameter_mlp
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
 from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
-from mulo.sharding import WHOLE, Shard
+from mulo.sharding import WHOLE, Shard, laid_out_alike
 from mulo.types import Array
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -72,13 +73,15 @@ def update(
         mlp = mlp._replace(
             w0=mlp.w0[:features], b0=mlp.b0 + jnp.matmul(constants, mlp.w0[features:], precision=HIGHEST)
         )
-    if shard.dimension is None and native.available() and gradient.size:
-        return _native(rule, mlp, decays, gradient, parameter, state)
-    return _jax(rule, mlp, decays, gradient, parameter, state, shard)
+    if shard.dimension is not None:
+        return _jax(rule, mlp, decays, gradient, parameter, state, shard)
+    form = _native if native.available() and gradient.size else _jax
+    arguments = mlp, decays, gradient, parameter, state
+    return laid_out_alike(partial(form, rule), arguments, (gradient, state))
 
 
 def _jax(
-    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators, shard: Shard
+    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators, shard: Shard = WHOLE
 ) -> tuple[Array, Accumulators]:
     if rule.zero_non_finite:
         gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
@@ -92,11 +95,12 @@ def _jax(
     return per_parameter_mlp.apply(mlp, rule.features, given, output, rule.normalizer._replace(shard=shard)), state
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _native(
     rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators
 ) -> tuple[Array, Accumulators]:
     vector = gradient.ndim < 2
-    state = state._replace(col=jnp.zeros(1)) if vector else state
+    state = state._replace(col=jnp.zeros(1, jnp.float32)) if vector else state
     axes = accumulators.factored_axes(gradient.shape) or (-1, -1)
     call = jax.ffi.ffi_call(
         native.UPDATE,
@@ -129,6 +133,12 @@ def _native(
     return step, new._replace(col=()) if vector else new
 
 
+@_native.defjvp
+def _native_jvp(rule: Rule, primals: Any, tangents: Any) -> Any:
+    """Where an update is differentiated, it is computed in JAX."""
+    return jax.jvp(partial(_jax, rule), primals, tangents)
+
+
 class Statistics(NamedTuple):
     """Means over a tensor."""
 
@@ -148,12 +158,24 @@ def statistics(parameter: Array, state: Accumulators, shard: Shard = WHOLE) -> S
     """What VeLO's LSTM is told of a tensor, from it or from this device's part of it."""
     p, m, v = parameter, state.momentum, state.second_moment
     if shard.dimension is None and native.available() and p.size:
-        call = jax.ffi.ffi_call(
-            native.STATISTICS, jax.ShapeDtypeStruct((11,), jnp.float32), vmap_method="broadcast_all"
-        )
-        first, momentum, second, variance, spread = jnp.split(call(p, m, v), (1, 4, 5, 8))
-        return Statistics(first[0], momentum, second, variance, spread)
+        return _native_statistics(p, m, v)
+    return _jax_statistics(p, m, v, shard)
+
+
+def _jax_statistics(p: Array, m: Array, v: Array, shard: Shard = WHOLE) -> Statistics:
     axes = tuple(range(1, m.ndim))
     mean = shard.mean(m, axes, keepdims=True)
     variance, spread = (shard.mean(jnp.square(x - mean), axes) for x in (m, v))
     return Statistics(shard.mean(jnp.square(p)), mean.reshape(-1), shard.mean(v, axes), variance, spread)
+
+
+@jax.custom_jvp
+def _native_statistics(p: Array, m: Array, v: Array) -> Statistics:
+    call = jax.ffi.ffi_call(native.STATISTICS, jax.ShapeDtypeStruct((11,), jnp.float32), vmap_method="broadcast_all")
+    first, momentum, second, variance, spread = jnp.split(call(p, m, v), (1, 4, 5, 8))
+    return Statistics(first[0], momentum, second, variance, spread)
+
+
+@_native_statistics.defjvp
+def _native_statistics_jvp(primals: Any, tangents: Any) -> Any:
+    return jax.jvp(_jax_statistics, primals, tangents)

@@ -18,9 +18,10 @@ from mulo.config import VeLOConfig
 from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.loss_features import LossFeatureState
-from mulo.optimizers.scaling import by_path, cast_like, float32, required, transformation, unzip
+from mulo.optimizers.scaling import by_path, cast_like, float32, unzip
 from mulo.optimizers.tensor_lstm import LSTMState
 from mulo.optimizers.tensor_update import Rule
+from mulo.optimizers.transformation import at_least_one, required, transformation
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
 
@@ -59,30 +60,27 @@ class VeLO:
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
         """The optimizer with weights `theta` for a training of `num_steps` steps; `update` needs `value=loss`."""
-
-        rule = self._rule()
+        num_steps, rule = at_least_one(num_steps, self.config.name), self._rule()
 
         def init_fn(params: Params) -> VeLOState:
-            by_path(multipliers, params)
-            tensors = jax.tree.map(lambda p: accumulators.initial(jnp.shape(p), _decays()), params)
+            tensors = jax.tree.map(lambda p: accumulators.initial(p, _decays()), params)
             lstm = tensor_lstm.initial_state(theta["lstm"], len(jax.tree.leaves(params)))
             return VeLOState(tensors, lstm, loss_features.initial(), jnp.int32(0))
 
         def update_fn(
             updates: Any,
             state: VeLOState,
-            params: Params | None = None,
+            params: Params,
             *,
-            value: Array | None = None,
-            shards: Shards | None = None,
+            value: Array | None,
+            shards: Shards | None,
             **extra: Any,
         ) -> tuple[Any, VeLOState]:
             del extra
-            params = required(params, "params", self.config.name)
             loss = required(value, "value", self.config.name)
             params, laid_out = float32(params), sharding.by_path(shards, updates)
             loss_state, loss_inputs = loss_features.update(state.loss, loss, num_steps)
-            shared = jnp.concatenate([_fraction_left(state.step / num_steps), loss_inputs])
+            shared = jnp.concatenate([_fraction_left(state.step.astype(jnp.float32) / num_steps), loss_inputs])
             inputs = tensor_lstm.inputs(shared, params, state.tensors, laid_out)
             mlps, rates, lstm = self._mix(theta, inputs, state.lstm)
             order = jax.tree.unflatten(jax.tree.structure(updates), range(len(rates)))
@@ -99,7 +97,7 @@ class VeLO:
             moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
 
-        return transformation(init_fn, update_fn)
+        return transformation(init_fn, update_fn, multipliers, self.config.name)
 
     def _mix(self, theta: Theta, inputs: Array, state: LSTMState) -> tuple[Any, Array, LSTMState]:
         """Per tensor: the mixed MLP weights and the factor `lr_mult` of its step, both with a leading axis."""
@@ -129,12 +127,12 @@ class VeLO:
 
 
 def _decays() -> Decays:
-    return Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.999]), jnp.array([0.9, 0.99, 0.999]))
+    return Decays.of([0.9, 0.99, 0.999], [0.999], [0.9, 0.99, 0.999])
 
 
 def _fraction_left(fraction: Array) -> Array:
     """[9], tanh(10·(f − τ)) with f = t/num_steps, t before its increment."""
-    return jnp.tanh(10 * (fraction - jnp.array([0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1])))
+    return jnp.tanh(10 * (fraction - jnp.array([0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1], jnp.float32)))
 
 
 def tensor_features(given: TensorInputs) -> list[Array]:

@@ -54,7 +54,7 @@ def given(name, hidden, shape, seed=0):
     _, inputs, outputs = RULES[name]
     rng = np.random.default_rng(seed)
     draw = [jnp.asarray(rng.standard_normal(shape) * 10.0 ** rng.integers(-4, 1), jnp.float32) for _ in range(4)]
-    state = accumulators.initial(shape, DECAYS)
+    state = accumulators.initial(jnp.zeros(shape), DECAYS)
     for gradient in draw[:2]:
         state = accumulators.update(state, gradient, DECAYS)
     constants = small_fc.time_features(jnp.int32(3)) if name == "small_fc" else None
