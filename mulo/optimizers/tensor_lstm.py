@@ -25,8 +25,8 @@ class Linear(NamedTuple):
     b: Any
 
     def __call__(self, x: Array) -> Array:
-        """[..., inputs] → [..., outputs], in full float32 on every backend."""
-        return jnp.matmul(x, self.w, precision=jax.lax.Precision.HIGHEST) + self.b
+        """[tensors, inputs] → [tensors, outputs], in full float32 on every backend."""
+        return jnp.matmul(x, self.w, precision=jax.lax.Precision.HIGHEST) + self.b[None]
 
 
 class LSTMState(NamedTuple):
@@ -65,7 +65,7 @@ def initial_state(lstm: TensorLSTM, tensors: int) -> LSTMState:
 
 def apply(lstm: TensorLSTM, inputs: Array, state: LSTMState) -> tuple[Array, Array, LSTMState]:
     """[tensors, 30] → controls [tensors, param_inits], step sizes [tensors], new state."""
-    mixed = lstm.own(inputs) + jnp.max(jax.nn.relu(lstm.others(inputs)), axis=0)
+    mixed = lstm.own(inputs) + jnp.max(jax.nn.relu(lstm.others(inputs)), axis=0, keepdims=True)
     gates = lstm.gates(jnp.concatenate([mixed, state.hidden], axis=-1))
     i, g, f, o = jnp.split(gates, 4, axis=-1)
     cell = jax.nn.sigmoid(f + 1) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
