@@ -177,12 +177,19 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fresh(tree: Any) -> Any:
-    """Arrays as Orbax returns them may silently refuse donation; a compiled identity gives others."""
+    """Arrays as JAX makes them; as Orbax returns them they may refuse donation, and are committed to a device.
+
+    From the host, an array goes where `jnp.ones` would go, and from there to whatever it is used beside.
+    """
     import jax
 
-    copied = jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))
-    # One program cannot hold arrays of this process and arrays laid out over several.
-    return jax.tree.map(copied, tree) if distributed.several() else copied(tree)
+    copied = jax.jit(lambda x: jax.numpy.copy(x))
+
+    def fresh(array: Any) -> Any:
+        spread = not array.is_fully_addressable
+        return copied(array) if spread else jax.numpy.array(distributed.on_host(array), array.dtype)
+
+    return jax.tree.map(fresh, tree)
 
 
 def _target(like: Any) -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def names(tree: Any) -> list[str]:
     """Path names of all leaves, in pytree order.
 
     Flax's boxes (`nnx.Variable`, `nn.Partitioned`) are no part of a name: the state of a module, its pure dictionary
-    and what `nnx.Optimizer` hands on have the same names.
+    and what `nnx.Optimizer` hands on have the same names. Both parts of a complex array have its name.
     """
     found: list[str] = []
     for path, node in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)[0]:
@@ -33,8 +33,15 @@ def names(tree: Any) -> list[str]:
     return found
 
 
+class Complex(NamedTuple):
+    """A complex array as two real ones."""
+
+    real: Any
+    imaginary: Any
+
+
 def _is_box(node: Any) -> bool:
-    return isinstance(node, nnx.Variable | AxisMetadata)
+    return isinstance(node, nnx.Variable | AxisMetadata | Complex)
 
 
 def where(mask: Array, yes: Any, no: Any) -> Any:

@@ -9,7 +9,15 @@ PARAMETRIZATIONS = ("sp", "mup")
 
 
 @dataclass(frozen=True)
-class SmallFCConfig:
+class _Optimizer:
+    """What every optimizer has."""
+
+    skip_non_finite: bool = False
+    """Skips, and counts, steps whose loss or gradient is not finite or too large for its square to be."""
+
+
+@dataclass(frozen=True)
+class SmallFCConfig(_Optimizer):
     """small_fc_lopt: one small MLP for every parameter (Metz et al. 2022, arXiv 2203.11860)."""
 
     name: str = "small_fc_mup"
@@ -25,7 +33,7 @@ class SmallFCConfig:
 
 
 @dataclass(frozen=True)
-class VeLOConfig:
+class VeLOConfig(_Optimizer):
     """VeLO: a per-tensor LSTM mixes copies of a per-parameter MLP (Metz et al. 2022, arXiv 2211.09760)."""
 
     name: str = "velo_mup"
@@ -44,7 +52,7 @@ class VeLOConfig:
 
 
 @dataclass(frozen=True)
-class _Scheduled:
+class _Scheduled(_Optimizer):
     """A learning rate that may change over a training."""
 
     schedule: str = setting("constant", choices=("constant", "warmup_cosine"))

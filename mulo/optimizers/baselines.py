@@ -41,4 +41,4 @@ class Adam:
             decayed_weights(theta["weight_decay"], multipliers),
             optax.scale_by_learning_rate(learning_rate(self.config, theta["learning_rate"], num_steps)),
         )
-        return under_multipliers(chain, multipliers, self.config.name)
+        return under_multipliers(chain, multipliers, self.config)

@@ -65,7 +65,7 @@ class Celo2:
             optax.multi_transform({"matrix": optax.chain(self._directions(theta), decay), "vector": adam}, _kinds),
             optax.scale_by_learning_rate(learning_rate(self.config, self.config.step_mult, num_steps)),
         )
-        return under_multipliers(chain, multipliers, self.config.name, self._factor)
+        return under_multipliers(chain, multipliers, self.config, self._factor)
 
     def _factor(self, c: float, update: Array) -> float:
         return in_effect(self.config, c, update.ndim)

@@ -70,7 +70,7 @@ class SmallFC:
             moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite)
 
-        return transformation(init_fn, update_fn, multipliers, self.config.name)
+        return transformation(init_fn, update_fn, multipliers, self.config)
 
     def _non_finite(self, gradients: Any, shards: Any) -> Array:
         """How many gradient entries the rule sets to 0."""

@@ -1,7 +1,8 @@
 """What every optimizer here does around its own rule: check what it is given, and hide what no rule can work with.
 
 A rule sees real floating-point arrays with entries, in nested dictionaries, lists and tuples. Python numbers become
-arrays; an `nnx.State` becomes dictionaries of arrays (`nnx.Optimizer` hands on boxed parameters at `init` and bare
+arrays; a complex array becomes two real ones (as with `optax.adam`, its gradient is the conjugate of what `jax.grad`
+gives); an `nnx.State` becomes dictionaries of arrays (`nnx.Optimizer` hands on boxed parameters at `init` and bare
 ones at `update`, and keeps an optimizer's state array by array: NamedTuples of moments inside its boxes would come back
 as dictionaries); arrays without entries are left out, as `optax.masked` leaves parameters out.
 """
@@ -15,8 +16,10 @@ import optax
 from flax import nnx
 
 from mulo import sharding, trees
+from mulo.config import OptimizerConfig
 from mulo.errors import ArgumentError, MultiplierError
 from mulo.optimizers.scaling import by_path, cast_like, float32
+from mulo.optimizers.skipping import skipping
 from mulo.sharding import Shards
 from mulo.types import Array, Multipliers, Params
 
@@ -24,20 +27,23 @@ T = TypeVar("T")
 
 
 def transformation(
-    init_fn: Callable[[Params], Any], update_fn: Callable[..., Any], multipliers: Multipliers, optimizer: str
+    init_fn: Callable[[Params], Any], update_fn: Callable[..., Any], multipliers: Multipliers, config: OptimizerConfig
 ) -> optax.GradientTransformationExtraArgs:
-    """The pair of functions as optax's; `optimizer` is its name in errors.
+    """The pair of functions as optax's, with what the settings ask of every optimizer.
 
     `init_fn(params)` and `update_fn(updates, state, params, value=loss, shards=…)` see what rules can work with.
 
     Raises:
         MultiplierError: at `init`, a parameter has no multiplier, or one that was made for another shape.
-        ArgumentError: a parameter that is not real, at `init`; a loss that is not a scalar, at `update`.
+        ArgumentError: a parameter that is not floating-point, at `init`; a loss that is not a scalar, at `update`.
     """
+    optimizer = config.name
+    if config.skip_non_finite:
+        init_fn, update_fn = skipping(init_fn, update_fn)
 
     def init(params: Params) -> optax.OptState:
         params = _visible(params)
-        _check_real(params, optimizer)
+        _check_dtypes(params, optimizer)
         _check_multipliers(multipliers, params)
         return init_fn(params)
 
@@ -64,10 +70,10 @@ def transformation(
 def under_multipliers(
     chain: optax.GradientTransformation,
     multipliers: Multipliers,
-    optimizer: str,
+    config: OptimizerConfig,
     factor: Callable[[float, Array], float] = lambda c, update: c,
 ) -> optax.GradientTransformationExtraArgs:
-    """Runs a chain in float32 and scales its updates by `factor(multiplier, update)`; `optimizer` is for errors."""
+    """Runs a chain in float32 and scales its updates by `factor(multiplier, update)`."""
 
     def init_fn(params: Params) -> optax.OptState:
         return chain.init(float32(params))
@@ -77,13 +83,13 @@ def under_multipliers(
         scaled = jax.tree.map(lambda c, u: factor(c, u) * u, by_path(multipliers, updates), moved)
         return cast_like(scaled, updates), state
 
-    return transformation(init_fn, update_fn, multipliers, optimizer)
+    return transformation(init_fn, update_fn, multipliers, config)
 
 
 def _visible(tree: Any) -> Any:
     plain = nnx.to_pure_dict(tree) if isinstance(tree, nnx.State) else tree
     arrays = jax.tree.map(_array, plain)
-    return jax.tree.map(lambda x: x if x.size else optax.MaskedNode(), arrays)
+    return jax.tree.map(_with_entries, arrays)
 
 
 def _array(leaf: Any) -> Any:
@@ -93,18 +99,30 @@ def _array(leaf: Any) -> Any:
     return jnp.asarray(leaf, jnp.float32 if is_number else None)
 
 
+def _with_entries(array: Any) -> Any:
+    if not array.size:
+        return optax.MaskedNode()
+    return trees.Complex(array.real, array.imag) if jnp.iscomplexobj(array) else array
+
+
 def _restored(moved: Any, like: Any) -> Any:
-    """The leaves of `moved` in the structure of `like`, whose arrays without entries were left out."""
+    """The arrays of `moved` in the structure of `like`, from which they were made visible."""
     leaves = iter(jax.tree.leaves(moved))
-    return jax.tree.map(lambda x: next(leaves) if jnp.size(x) else jnp.zeros_like(x), like)
+
+    def restored(x: Any) -> Array:
+        if not jnp.size(x):
+            return jnp.zeros_like(x)
+        return jax.lax.complex(next(leaves), next(leaves)) if jnp.iscomplexobj(x) else next(leaves)
+
+    return jax.tree.map(restored, like)
 
 
-def _check_real(params: Params, optimizer: str) -> None:
+def _check_dtypes(params: Params, optimizer: str) -> None:
     for path, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise ArgumentError(
-                f"{path} is {leaf.dtype}, and {optimizer} moves real floating-point parameters only. Keep a complex "
-                "one as two real arrays, or leave others to `optax.masked` or `optax.multi_transform`."
+                f"{path} is {leaf.dtype}, and {optimizer} moves floating-point parameters only. Leave it out by "
+                "`optax.masked`, or to another optimizer by `optax.multi_transform`."
             )
 
 

@@ -97,7 +97,7 @@ class VeLO:
             moved, tensors = unzip(pairs, updates)
             return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
 
-        return transformation(init_fn, update_fn, multipliers, self.config.name)
+        return transformation(init_fn, update_fn, multipliers, self.config)
 
     def _mix(self, theta: Theta, inputs: Array, state: LSTMState) -> tuple[Any, Array, LSTMState]:
         """Per tensor: the mixed MLP weights and the factor `lr_mult` of its step, both with a leading axis."""

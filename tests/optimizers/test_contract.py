@@ -1,4 +1,7 @@
-"""What holds for every optimizer: used like any optax transformation, alone and inside optax's wrappers."""
+"""What holds for every optimizer: used like any optax transformation, alone and inside optax's wrappers.
+
+`test_surroundings.py` runs this file under JAX's global flags and on meshes of two devices.
+"""
 
 import functools
 from dataclasses import dataclass, replace
@@ -13,6 +16,8 @@ import pytest
 from mulo import trees
 from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.optimizers import make_optimizer
+
+from .surroundings import placed, surroundings
 
 SMALL_FC = SmallFCConfig(hidden_size=9)
 VELO = VeLOConfig(hidden_size=9, lstm_hidden_size=3, param_inits=2)
@@ -91,13 +96,19 @@ def make(config, jit):
     return Subject(optimizer, theta, multipliers, run)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _surroundings():
+    with surroundings():
+        yield
+
+
 @pytest.fixture(scope="module", params=CONFIGS)
 def subject(request, jit):
     return make(CONFIGS[request.param], jit)
 
 
-PARAMS = draw(1, 0.3)
-GRADIENTS = draw(2, 0.1, (len(LOSSES),))
+PARAMS = placed(draw(1, 0.3))
+GRADIENTS = placed(draw(2, 0.1, (len(LOSSES),)), leading=1)
 VALUES = np.array(LOSSES, np.float32)
 
 

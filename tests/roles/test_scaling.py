@@ -8,10 +8,10 @@ import pytest
 from flax import nnx
 
 import mulo
-from mulo.config import MLPConfig
+from mulo.config import AdamConfig, MLPConfig
 from mulo.models.layers import Maker, run
 from mulo.models.mlp import MLP
-from mulo.optimizers.scaling import under_multipliers
+from mulo.optimizers.transformation import under_multipliers
 from mulo.parametrization import Parametrization
 
 INPUTS, CLASSES = 12, 10
@@ -50,7 +50,8 @@ def batch(size=32):
 
 def train(forward, params, multipliers, learning_rate):
     """Params after steps of Adam on one batch."""
-    adam = under_multipliers(optax.chain(optax.scale_by_adam(eps=1e-20), optax.scale(-learning_rate)), multipliers, "")
+    chain = optax.chain(optax.scale_by_adam(eps=1e-20), optax.scale(-learning_rate))
+    adam = under_multipliers(chain, multipliers, AdamConfig())
     inputs, labels = batch()
 
     def loss(params):
