@@ -3,6 +3,7 @@
 import zlib
 
 import jax
+import jax.numpy as jnp
 
 from mulo.types import Array
 
@@ -21,4 +22,4 @@ def branch(key: Array, *path: str | int | Array) -> Array:
 
 def each(key: Array, count: int) -> Array:
     """[count] keys, the i-th being `branch(key, i)`: it does not depend on how many there are."""
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jax.numpy.arange(count))
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))

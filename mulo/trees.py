@@ -57,7 +57,7 @@ def random_normal(key: Array, like: Any) -> Any:
     """Standard normal leaves shaped like `like`, cut from one draw: a draw per leaf multiplies compile time."""
     leaves, treedef = jax.tree.flatten(like)
     ends = np.cumsum([jnp.size(x) for x in leaves])
-    parts = jnp.split(jax.random.normal(key, (int(ends[-1]),)), ends[:-1])
+    parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), jnp.float32), ends[:-1])
     return jax.tree.unflatten(treedef, [part.reshape(jnp.shape(x)) for part, x in zip(parts, leaves, strict=True)])
 
 
@@ -73,9 +73,9 @@ def draw_weights(key: Array, weights: Any) -> Any:
     """Replaces every `Weight` of a tree by an array, cut from one draw."""
     leaves, treedef = jax.tree.flatten(weights)
     sizes = [math.prod(leaf.shape) if leaf.std else 0 for leaf in leaves]
-    parts = jnp.split(jax.random.truncated_normal(key, -2.0, 2.0, (sum(sizes),)), np.cumsum(sizes)[:-1])
+    parts = jnp.split(jax.random.truncated_normal(key, -2.0, 2.0, (sum(sizes),), jnp.float32), np.cumsum(sizes)[:-1])
     drawn = [
-        leaf.std * part.reshape(leaf.shape) if leaf.std else jnp.zeros(leaf.shape)
+        leaf.std * part.reshape(leaf.shape) if leaf.std else jnp.zeros(leaf.shape, jnp.float32)
         for leaf, part in zip(leaves, parts, strict=True)
     ]
     return jax.tree.unflatten(treedef, drawn)

@@ -80,7 +80,7 @@ class Synthetic:
         Returns inputs float32 [batch, *input_shape] and labels int32 [batch].
         """
         label_key, noise_key = jax.random.split(key)
-        labels = jax.random.randint(label_key, (batch_size,), 0, self.classes)
+        labels = jax.random.randint(label_key, (batch_size,), 0, self.classes, jnp.int32)
         centres = arrays["means"][labels]
         inputs = centres + jax.random.normal(noise_key, centres.shape, centres.dtype)
         return inputs.reshape(batch_size, *self.input_shape), labels

@@ -49,11 +49,11 @@ class Tokens:
         """
         tokens, length = arrays[known(split)], self.input_shape[0]
         count = min(count, (tokens.shape[0] - 1) // length)
-        return self._windows(tokens, length * jnp.arange(count))
+        return self._windows(tokens, length * jnp.arange(count, dtype=jnp.int32))
 
     def _windows(self, tokens: Array, starts: Array) -> Batch:
         # No window passes the end: a promise that spares a comparison and a choice per token.
-        indices = starts[:, None] + jnp.arange(self.input_shape[0] + 1)
+        indices = starts[:, None] + jnp.arange(self.input_shape[0] + 1, dtype=jnp.int32)[None]
         window = widened(tokens.at[indices].get(mode="promise_in_bounds"))
         return window[:, :-1], window[:, 1:]
 

@@ -104,7 +104,7 @@ def _train(
         return jax.tree.map(lambda x: x.astype(x.dtype), training)
 
     def go_on(theta: Theta, data: Any, training: Training, key: Array, t: Array) -> Training:
-        keys = jax.vmap(lambda step: randomness.branch(key, "data", step))(t + jnp.arange(chunk))
+        keys = jax.vmap(lambda step: randomness.branch(key, "data", step))(t + jnp.arange(chunk, dtype=jnp.int32))
         return unroll(task, optimizer, theta, training, length, data, keys)[0]
 
     begin_all = jax.jit(jax.vmap(begin, (None, 0)))
@@ -112,7 +112,7 @@ def _train(
     training = begin_all(theta, keys)
     yield 0, training.params
     for t in range(0, length, chunk):
-        training = go_on_all(theta, task.data_at(t // chunk), training, keys, t)
+        training = go_on_all(theta, task.data_at(t // chunk), training, keys, np.int32(t))
         yield t + chunk, training.params
 
 

@@ -76,14 +76,14 @@ def rollout(
     axis = None if settings is None else 0
     theta = theta if settings is None else jax.tree.map(lambda x: jnp.repeat(x, seeds, axis=0), theta)
     begin = partial(start, task, optimizer)
-    training = jax.jit(jax.vmap(begin, (axis, None, 0)), out_shardings=where)(theta, steps, keys["init"])
+    training = jax.jit(jax.vmap(begin, (axis, None, 0)), out_shardings=where)(theta, np.int32(steps), keys["init"])
     run = partial(_advance, task, optimizer, steps, chunk, axis)
     advance = jax.jit(run, donate_argnums=1, out_shardings=(where, None))
     evaluate = jax.jit(partial(_full_losses, task), static_argnums=2)
     curves, tests = [], {}
     for done in range(chunk, steps + 1, chunk):
         data = data_at(done // chunk - 1)
-        training, losses = advance(theta, training, data, keys["data"], done - chunk)
+        training, losses = advance(theta, training, data, keys["data"], np.int32(done - chunk))
         curves.append(np.asarray(losses))
         on_progress(done, float(losses[:, -1].mean()))
         if done * test_points // steps > (done - chunk) * test_points // steps:
@@ -117,7 +117,7 @@ def _advance(
     done: Array,
 ) -> tuple[Training, Array]:
     def one(theta: Theta, training: Training, key: Array) -> tuple[Training, Array]:
-        step_keys = jax.vmap(lambda i: randomness.branch(key, done + i))(jnp.arange(chunk))
+        step_keys = jax.vmap(lambda i: randomness.branch(key, done + i))(jnp.arange(chunk, dtype=jnp.int32))
         return unroll(task, optimizer, theta, training, steps, data, step_keys)
 
     return jax.vmap(one, (axis, 0, 0))(theta, training, keys)

@@ -75,18 +75,23 @@ def replay(reference: Reference) -> dict[str, float]:
     """Largest error of each tensor over all steps, as a multiple of the tolerance; at most 1 is agreement."""
     optimizer = make_optimizer(reference.config)
     transform = optimizer.transform(reference.theta, reference.num_steps, reference.multipliers)
-    params: Any = jax.tree.map(jnp.asarray, reference.params)
+    params: Any = _single(reference.params)
     state = transform.init(params)
     before, worst = reference.params, dict.fromkeys(reference.params, 0.0)
     update = jax.jit(transform.update)
     for gradients, loss, after in zip(reference.gradients, reference.losses, reference.expected, strict=True):
-        updates, state = update(gradients, state, params, value=loss)
+        updates, state = update(_single(gradients), state, params, value=_single(loss))
         moved = optax.apply_updates(params, updates)
         for name in worst:
             error = _error(np.asarray(params[name]), np.asarray(moved[name]), before[name], after[name])
             worst[name] = max(worst[name], error)
         params, before = moved, after
     return worst
+
+
+def _single(tree: Any) -> Any:
+    """In single precision, as mulo computes, whatever the file has."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
 
 
 def _error(p: np.ndarray, moved: np.ndarray, p_ref: np.ndarray, moved_ref: np.ndarray) -> float:

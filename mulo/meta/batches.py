@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def batched(f: Callable[[Any, Any], tuple[Any, Any]], state: Any, given: Any, size: int) -> tuple[Any, Any]:
@@ -29,7 +30,7 @@ def batched(f: Callable[[Any, Any], tuple[Any, Any]], state: Any, given: Any, si
         own, these = (_cut(tree, index * size, size) for tree in (whole[0], given))
         return jax.tree.map(lambda x, part: _put(x, part, index * size), whole, f(own, these))
 
-    return jax.lax.fori_loop(0, entries // size, body, (state, results))
+    return jax.lax.fori_loop(np.int32(0), np.int32(entries // size), body, (state, results))
 
 
 def _cut(tree: Any, start: jax.Array, size: int) -> Any:

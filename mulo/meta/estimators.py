@@ -151,8 +151,8 @@ class Estimator:
     def _count(self, losses: Array) -> Losses:
         ceiling = self.recipe.loss_clip
         clipped = clip_losses(losses, ceiling)
-        non_finite = jnp.sum(~jnp.isfinite(losses))
-        return Losses(clipped.sum(), jnp.sum(clipped >= ceiling), non_finite, jnp.int32(losses.size))
+        non_finite = jnp.sum(~jnp.isfinite(losses), dtype=jnp.int32)
+        return Losses(clipped.sum(), jnp.sum(clipped >= ceiling, dtype=jnp.int32), non_finite, jnp.int32(losses.size))
 
 
 def _batch(pairs: int, wanted: int | None) -> int:
@@ -185,10 +185,14 @@ def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, esti
 
 @partial(jax.jit, static_argnames="sigma")
 def _weigh(xi: Theta, total: Losses, sigma: float) -> Estimate:
-    mean = (total.clipped / total.steps).reshape(-1, 2)
+    mean = (total.clipped / total.steps.astype(jnp.float32)).reshape(-1, 2)
     weights = (mean[:, 0] - mean[:, 1]) / (2 * sigma**2)
-    steps = total.steps.sum()
-    return Estimate(_ordered_mean(xi, weights), mean.mean(), total.above.sum() / steps, total.non_finite.sum() / steps)
+    above, non_finite = (_share(part, total.steps) for part in (total.above, total.non_finite))
+    return Estimate(_ordered_mean(xi, weights), mean.mean(), above, non_finite)
+
+
+def _share(part: Array, whole: Array) -> Array:
+    return jnp.sum(part, dtype=jnp.int32) / jnp.sum(whole, dtype=jnp.int32)
 
 
 def _ordered_mean(xi: Theta, weights: Array) -> Theta:
@@ -198,6 +202,6 @@ def _ordered_mean(xi: Theta, weights: Array) -> Theta:
         weight, direction = particle
         return jax.tree.map(lambda t, d: t + weight * d, total, direction), None
 
-    zero = jax.tree.map(lambda x: jnp.zeros(x.shape[1:]), xi)
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xi)
     total, _ = jax.lax.scan(add, zero, (weights, xi))
     return jax.tree.map(lambda x: x / len(weights), total)

@@ -53,8 +53,8 @@ def place(particles: Particles, mesh: Mesh) -> Particles:
 
 def draw_lengths(recipe: RecipeConfig, key: Array, count: int) -> Array:
     """[count] log-uniform lengths, rounded to multiples of the truncation (µLO, appendix)."""
-    low, high = jnp.log(recipe.min_length), jnp.log(recipe.max_length)
-    lengths = jnp.exp(jax.random.uniform(key, (count,), minval=low, maxval=high))
+    low, high = (jnp.log(jnp.float32(length)) for length in (recipe.min_length, recipe.max_length))
+    lengths = jnp.exp(jax.random.uniform(key, (count,), jnp.float32, minval=low, maxval=high))
     return to_truncations(lengths, recipe.truncation)
 
 
@@ -72,8 +72,8 @@ def draw_offsets(recipe: RecipeConfig, key: Array, lengths: Array) -> Array:
     if recipe.estimator in LOCKSTEP:
         return jnp.zeros_like(lengths)
     if recipe.estimator == "nres":
-        return recipe.truncation * jax.random.randint(key, lengths.shape, 0, lengths // recipe.truncation)
-    drawn = jax.random.uniform(key, lengths.shape, maxval=recipe.start_offset)
+        return recipe.truncation * jax.random.randint(key, lengths.shape, 0, lengths // recipe.truncation, jnp.int32)
+    drawn = jax.random.uniform(key, lengths.shape, jnp.float32, maxval=recipe.start_offset)
     aligned = recipe.truncation * jnp.round(drawn / recipe.truncation).astype(jnp.int32)
     return jnp.minimum(aligned, lengths - recipe.truncation)
 

@@ -94,11 +94,11 @@ class Trainer:
         step = int(state.step)
 
         def estimate(estimator: Estimator, particles: Particles) -> tuple[Particles, Estimate]:
-            return estimator.estimate(state.theta, particles, step, _key(self.key, step, estimator.task.name))
+            return estimator.estimate(state.theta, particles, step, _key(self.key, np.int32(step), estimator.task.name))
 
         pairs = list(self._pool.map(estimate, self.estimators, state.particles))
         estimates = tuple(estimate for _, estimate in pairs)
-        theta, outer, norms = self._move(state.theta, state.outer, estimates, step)
+        theta, outer, norms = self._move(state.theta, state.outer, estimates, np.int32(step))
         particles = tuple(advanced for advanced, _ in pairs)
         state = state._replace(theta=theta, outer=outer, particles=particles, step=state.step + 1)
         return state, self._metrics(step, estimates, norms)
@@ -110,7 +110,7 @@ class Trainer:
         mean = jax.tree.map(lambda *g: sum(g[1:], g[0]) / len(g), *gradients)
         updates, outer = self._outer.update(mean, outer, theta)
         norms = {"gradient_norm": optax.tree.norm(mean), "update_norm": optax.tree.norm(updates)}
-        norms["learning_rate"] = jnp.asarray(self._rate(step))
+        norms["learning_rate"] = jnp.asarray(self._rate(step), jnp.float32)
         return optax.apply_updates(theta, updates), outer, norms
 
     def _metrics(self, step: int, estimates: tuple[Estimate, ...], norms: dict[str, Array]) -> Metrics:

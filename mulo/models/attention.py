@@ -125,10 +125,10 @@ class BlockStack(nnx.Module):
     def through_blocks(self, hidden: Array) -> Layers:
         """[batch, length, width] → the same shape; learned positions are added first."""
         if self.positions is not None:
-            places = jnp.arange(hidden.shape[1])
+            places = jnp.arange(hidden.shape[1], dtype=jnp.int32)
             offsets = self.positions(places)
             yield Layer("positions", places, offsets, self.positions)
-            hidden = hidden + offsets
+            hidden = hidden + offsets[None]
         for name in self.names:
             hidden = yield from getattr(self, name).layers(hidden, name)
         return self.norm(hidden)

@@ -24,8 +24,8 @@ def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, st
     if std == 0:
         return jnp.full(shape, mean, jnp.float32)
     if distribution == "truncated_normal":
-        return mean + std * jax.random.truncated_normal(key, -2.0, 2.0, shape)
-    return mean + std * jax.random.normal(key, shape)
+        return mean + std * jax.random.truncated_normal(key, -2.0, 2.0, shape, jnp.float32)
+    return mean + std * jax.random.normal(key, shape, jnp.float32)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Dense(nnx.Module):
 
     def __call__(self, inputs: Array) -> Array:
         """[..., fan_in] → [..., fan_out]."""
-        return self.linear(inputs) + self.bias[...] * self.bias_forward
+        linear = self.linear(inputs)
+        return linear + along(linear, self.bias[...] * self.bias_forward)
 
 
 class Embedding(nnx.Module):
@@ -155,13 +156,18 @@ class Norm(nnx.Module):
 
     def __call__(self, inputs: Array) -> Array:
         """[batch, ..., channels] → the same shape."""
-        return self._standardized(inputs) * self.gain[...] + self.bias[...]
+        return self._standardized(inputs) * along(inputs, self.gain[...]) + along(inputs, self.bias[...])
 
     def _standardized(self, inputs: Array) -> Array:
         if self.groups is None:
             return jax.nn.standardize(inputs)
         grouped = inputs.reshape(len(inputs), prod(inputs.shape[1:-1]), self.groups, -1)
         return jax.nn.standardize(grouped, axis=(1, 3)).reshape(inputs.shape)
+
+
+def along(like: Array, vector: Array) -> Array:
+    """[channels] → [1, ..., channels] of the rank of `like`; `jax_numpy_rank_promotion` may forbid to imply it."""
+    return jnp.expand_dims(vector, tuple(range(like.ndim - 1)))
 
 
 def run(network: Network, inputs: Array) -> Array:

@@ -58,7 +58,7 @@ class Reparametrized:
 
     def _factors(self, key: Array, shape: tuple[int, ...]) -> Array:
         bound = math.log(self.settings.largest)
-        return jnp.exp(jax.random.uniform(key, shape, minval=-bound, maxval=bound))
+        return jnp.exp(jax.random.uniform(key, shape, jnp.float32, minval=-bound, maxval=bound))
 
     def init(self, key: Array) -> Params:
         """Fresh parameters φ = w/a, the factors being those that the same key draws."""
