@@ -16,6 +16,7 @@ from mulo.config import (
     OuterConfig,
     RecipeConfig,
     ResNetConfig,
+    SmallFCConfig,
     SyntheticDataConfig,
     TransformerConfig,
     ViTConfig,
@@ -38,7 +39,8 @@ FLAGS = {
     "jax_default_matmul_precision": "highest",
 }
 STRICT = FLAGS | {"jax_numpy_dtype_promotion": "strict"}
-"""Not for Adam, in which optax multiplies settings that are arrays by integers."""
+"""Not for Adam: optax raises its decays to the power of an integer."""
+SMALL_FC = make_optimizer(SmallFCConfig(hidden_size=2))
 ADAM = make_optimizer(AdamConfig(learning_rate=0.01))
 
 
@@ -151,16 +153,18 @@ def test_meta_training():
     recipe = RecipeConfig(truncation=2, min_length=2, max_length=4, start_offset=4, pairs=2, outer=outer)
 
     def compute():
-        trainer = Trainer([mlp()], ADAM, recipe, seed=0)
-        state, row = trainer.step(trainer.initial())
+        trainer = Trainer([mlp()], SMALL_FC, recipe, seed=0)
+        state = trainer.initial()
+        with jax.numpy_dtype_promotion("standard"):  # for optax's AdamW: particles advance in a thread of their own
+            state, row = trainer.step(state)
         return state, row, trainer.validate(state.theta)
 
-    assert_the_same(compute, FLAGS, rtol=1e-5)
+    assert_the_same(compute, STRICT, rtol=1e-5)
 
 
 @pytest.mark.slow
 def test_an_evaluation():
-    assert_the_same(lambda: rollout(mlp(), ADAM, ADAM.init(KEY), 3, 2, KEY), FLAGS, rtol=1e-5)
+    assert_the_same(lambda: rollout(mlp(), SMALL_FC, SMALL_FC.init(KEY), 3, 2, KEY), STRICT, rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -133,4 +133,9 @@ def perturbations(theta: Theta, sigma: float, key: Array, pairs: int) -> Theta:
 
 def sides(theta: Theta, epsilon: Theta) -> Theta:
     """[2·pairs, …]: θ + ε and θ − ε of each pair."""
-    return jax.tree.map(lambda x, e: jnp.stack([x + e, x - e], 1).reshape(-1, *jnp.shape(x)), theta, epsilon)
+
+    def around(x: Array, e: Array) -> Array:
+        whole = jnp.expand_dims(x, 0)
+        return jnp.stack([whole + e, whole - e], 1).reshape(-1, *jnp.shape(x))
+
+    return jax.tree.map(around, theta, epsilon)
