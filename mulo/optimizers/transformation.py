@@ -56,12 +56,12 @@ def transformation(
         shards: Shards | None = None,
         **extra: Any,
     ) -> tuple[Any, optax.OptState]:
-        given = _visible(required(params, "params", optimizer))
+        given, loss = _visible(required(params, "params", optimizer)), _scalar(value, optimizer)
         if shards is not None:
             _check_multipliers(multipliers, given, shards)
-        moved, state = update_fn(
-            _visible(updates), state, given, value=_scalar(value, optimizer), shards=shards, **extra
-        )
+        if not jax.tree.leaves(given):
+            return jax.tree.map(jnp.zeros_like, updates), state
+        moved, state = update_fn(_visible(updates), state, given, value=loss, shards=shards, **extra)
         return _restored(moved, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
