@@ -57,7 +57,7 @@ class Loaded:
 
         Args:
             num_steps: length of the training, which VeLO and schedules go by.
-            multipliers: update multiplier of every parameter by its path, such as `mulo.parametrize` finds.
+            multipliers: update multiplier of every parameter by its path, or the table of `mulo.parametrize` as it is.
         """
         return self.optimizer.transform(self.theta, num_steps, multipliers)
 

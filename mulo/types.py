@@ -42,7 +42,9 @@ class Multiplier(float):
 
 
 Multipliers: TypeAlias = Mapping[str, float]
-"""Update multiplier c of each parameter, by its path as `trees.path_name` writes it: `Multiplier`s or floats."""
+"""Update multiplier c of each parameter, by its path as `trees.path_name` writes it: `Multiplier`s or floats.
+
+The table of `mulo.parametrize` is one."""
 
 
 class Layer(NamedTuple):

@@ -44,6 +44,13 @@ def test_the_guide_shows_the_table_that_its_example_prints(guide):
     assert blocks("docs/your_model.md", "")[0].strip() == str(guide["mup"])
 
 
+def test_the_guides_linen_module_is_known_by_its_layers(guide):
+    exec(blocks("docs/your_model.md", "python")[2], guide)
+    rows = {row.path: (row.role, row.fan_in) for row in guide["decoder"].rows}
+    assert rows["ConvTranspose_0/kernel"] == ("output", 8)
+    assert np.std(guide["variables"]["params"]["Conv_0"]["kernel"]) == pytest.approx((3 * 9) ** -0.5, rel=0.2)
+
+
 def test_the_guides_attention_divides_logits_by_the_size_of_heads():
     scope = {"nnx": nnx}
     exec(blocks("docs/your_model.md", "python")[1], scope)

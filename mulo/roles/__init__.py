@@ -4,12 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import flax.linen as nn
+
 from mulo.errors import ConfigError, RoleError
 from mulo.parametrization import Parametrization
-from mulo.roles.inference import ROLES, Case, Given, find
-from mulo.roles.notes import notes_on, warn_of_attention
+from mulo.roles.attention import warn_of_attention
+from mulo.roles.case import Case, Given
+from mulo.roles.inference import ROLES, find
+from mulo.roles.modules import Modules, modules_of, modules_of_linen
+from mulo.roles.notes import notes_on
 from mulo.roles.parameters import Parameter, parameters
-from mulo.roles.parametrized import Parametrized, Row
+from mulo.roles.parametrized import Parametrized
+from mulo.roles.rows import Row
 
 
 def parametrize(
@@ -21,6 +27,7 @@ def parametrize(
     roles: Mapping[str, str] | None = None,
     fan_in: Mapping[str, int] | None = None,
     window: Mapping[str, int] | None = None,
+    inputs: Any = None,
 ) -> Parametrized:
     """Finds what every parameter of a model is, and with it its init and the multiplier of its updates.
 
@@ -39,31 +46,39 @@ def parametrize(
     An output that shares its matrix with the embedding multiplies its logits by 1/fan_in itself.
 
     Args:
-        model: the model to train: a Flax NNX module, its `nnx.State`, Linen variables, or a pytree of arrays whose
-            matrices are [in, out]; concrete, or abstract as `nnx.eval_shape` and `jax.eval_shape` return it.
+        model: the model to train: a Flax NNX module, its `nnx.State`, a Linen module with `inputs`, Linen variables, or
+            a pytree of arrays whose matrices are [in, out]; concrete, or abstract as `nnx.eval_shape` and
+            `jax.eval_shape` return it. `weight`, which may be [out, in], and kernels that may be a transposed
+            convolution's are asked for, unless the bias beside them tells.
         other: the same at another width, wider or narrower; all widths of the family should differ.
         parametrization: `mup`, `sp` or `completep`, or a `Parametrization` with choices of its own.
         blocks: number of residual blocks, which `completep` needs.
         roles: role by path, where the shapes leave it open: `input`, `embedding`, `hidden`, `output`, `bias`, `norm`,
-            or `fixed` (multiplier 1, and left alone by `initialize`).
+            or `fixed` (multiplier 1, and left alone by `initialize`). A vector whose role is given is set to its
+            start, even if it starts at values of its own.
         fan_in: fan-in by path, where the shapes leave it open; of convolutions the input channels.
         window: size of a convolution's window (k·k) by path, for those whose fan-in is given.
+        inputs: what Linen modules are called with: a tuple of arguments, a mapping of named ones, or a single one;
+            arrays may be described by `jax.ShapeDtypeStruct`. A module may be bound to its variables.
 
     Returns:
-        The table of all parameters, with `multipliers` and `initialize`. Print it.
+        The table of all parameters of `model`, with `multipliers` and `initialize`. Print it. That of `other` is
+        `parametrize(other, model)`.
 
     Raises:
         RoleError: the models differ in more than their width, or not at all, or a role is open.
         ConfigError: a setting is unknown or misses what it needs.
     """
     scheme = _scheme(parametrization, blocks)
-    own, wider = parameters(model), parameters(other)
+    if inputs is not None and not any(isinstance(given, nn.Module) for given in (model, other)):
+        raise ConfigError("inputs are for Linen modules, and neither model is one. Leave them out.")
+    (own, modules), (wider, others) = _read(model, inputs), _read(other, inputs)
     _check_family(own, wider)
     given = Given(roles or {}, fan_in or {}, window or {})
     _check_given(given, own)
-    rows = tuple(_row(Case(path, own[path], wider[path], given), scheme) for path in own)
-    warn_of_attention(model, other, scheme)
-    return Parametrized(scheme, rows, tuple(notes_on(rows, own, scheme)))
+    rows = tuple(_row(Case.of(path, own, wider, given), scheme) for path in own)
+    warn_of_attention(modules.attention, others.attention, scheme)
+    return Parametrized(scheme, rows, tuple(notes_on(rows, own, scheme, modules.attention)))
 
 
 def _scheme(parametrization: str | Parametrization, blocks: int | None) -> Parametrization:
@@ -75,11 +90,19 @@ def _scheme(parametrization: str | Parametrization, blocks: int | None) -> Param
     return Parametrization(parametrization, blocks=1 if blocks is None else blocks, folded=True)
 
 
+def _read(model: Any, inputs: Any) -> tuple[dict[str, Parameter], Modules]:
+    if isinstance(model, nn.Module):
+        variables, modules = modules_of_linen(model, inputs)
+        return parameters(variables, modules), modules
+    modules = modules_of(model)
+    return parameters(model, modules), modules
+
+
 def _row(case: Case, scheme: Parametrization) -> Row:
     found = find(case)
     if found.fan_in is None and (case.path in case.given.fan_in or case.path in case.given.window):
         raise case.error(f"it is a {found.role}, which has no fan-in or window: leave them out or give its role.")
-    return Row.of(case.path, found, case.own.shape, case.other.shape, scheme)
+    return Row.of(case, found, scheme)
 
 
 def _check_family(own: Mapping[str, Parameter], other: Mapping[str, Parameter]) -> None:

@@ -1,18 +1,19 @@
 """What a person should know of a parametrized model beyond its table."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-from flax import nnx
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from mulo.parametrization import Parametrization, Role
 from mulo.roles.parameters import Parameter
-from mulo.roles.parametrized import Row
+from mulo.roles.rows import Row, kept_sentence
+
+_KEYS = {"query": "key", "q_proj": "k_proj", "wq": "wk", "q": "k"}
+"""What keys are called in attention, by what queries are."""
 
 
-def notes_on(rows: Sequence[Row], own: Mapping[str, Parameter], scheme: Parametrization) -> Iterator[str]:
-    """One sentence or two each."""
+def notes_on(
+    rows: Sequence[Row], own: Mapping[str, Parameter], scheme: Parametrization, attention: Collection[str]
+) -> Iterator[str]:
+    """One sentence or two each; `attention` are the paths of attention modules that were looked at."""
     outputs = [row.path for row in rows if row.role == Role.OUTPUT]
     if scheme.name != "sp" and not outputs:
         yield "No parameter is an output: if it is the embedding's matrix too, multiply the logits by 1/fan_in."
@@ -23,35 +24,26 @@ def notes_on(rows: Sequence[Row], own: Mapping[str, Parameter], scheme: Parametr
         )
     if scheme.name == "completep":
         yield f"Multiply what every residual block adds by 1/{scheme.blocks}: shapes do not show the branches."
-    moved = [row.path for row in rows if _moves(row, own[row.path])]
-    if moved:
-        yield f"initialize sets {', '.join(moved)} to another constant than the model's; the role `fixed` keeps it."
-
-
-def _moves(row: Row, parameter: Parameter) -> bool:
-    is_constant = row.role in (Role.BIAS, Role.NORM) and parameter.constant is not None
-    return is_constant and row.rule is not None and parameter.constant != row.rule.init_mean
-
-
-def warn_of_attention(model: Any, other: Any, scheme: Parametrization) -> None:
-    """Warns of stock attention modules whose heads grow: they scale logits by 1/√d_head."""
-    if scheme.name == "sp" or not (isinstance(model, nnx.Module) and isinstance(other, nnx.Module)):
-        return
-    others = _attention(other)
-    found = [path for path, module in _attention(model).items() if _wrong(module, others.get(path))]
-    if found:
-        warnings.warn(
-            f"{', '.join(found)}: nnx.MultiHeadAttention scales its logits by 1/√d_head, and d_head grows with the "
-            "width. µP needs 1/d_head: see the attention_fn in the docstring of mulo.parametrize.",
-            stacklevel=3,
+    unseen = sorted(set(_attention(rows)) - set(attention))
+    if scheme.name != "sp" and unseen:
+        yield (
+            f"{', '.join(unseen)}: where heads grow, µP divides attention's logits by d_head. Flax's own divides by "
+            "√d_head, and arrays do not show which it is."
         )
+    vectors = [row for row in rows if row.start is not None and own[row.path].is_everywhere(row.start) is False]
+    keeps = [row for row in vectors if row.kept]
+    if keeps:
+        yield kept_sentence(keeps)
+    moved = [row.path for row in vectors if not row.kept]
+    if moved:
+        yield f"initialize sets {', '.join(moved)} to the start of the given role; `fixed` keeps the model's own."
 
 
-def _attention(model: nnx.Module) -> dict[str, Any]:
-    modules = nnx.iter_modules(model)
-    return {"/".join(map(str, path)): module for path, module in modules if isinstance(module, nnx.MultiHeadAttention)}
-
-
-def _wrong(module: Any, other: Any) -> bool:
-    is_stock = module.attention_fn is nnx.dot_product_attention
-    return is_stock and other is not None and module.head_dim != other.head_dim
+def _attention(rows: Sequence[Row]) -> Iterator[str]:
+    """Where matrices of queries and keys lie side by side."""
+    paths = {row.path for row in rows if row.role not in (Role.BIAS, Role.NORM)}
+    for path in paths:
+        *before, part, leaf = ["", "", *path.split("/")]
+        for parents, name, rest in ((before, part, [leaf]), ([*before, part], leaf, [])):
+            if name in _KEYS and "/".join([*parents, _KEYS[name], *rest]).lstrip("/") in paths:
+                yield "/".join(parents).lstrip("/") or name

@@ -4,15 +4,17 @@ Axes are written as one letter per dimension: `i` is summed over (fan-in), `o` i
 window, `s` a stack of independent layers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from flax import nnx
 
 from mulo import trees
 from mulo.errors import RoleError
+from mulo.roles.modules import Modules
 
 LINEN = "params"
 """The collection of Linen variables that holds parameters."""
@@ -22,10 +24,24 @@ class Parameter(NamedTuple):
     """One parameter of a model."""
 
     shape: tuple[int, ...]
-    constant: float | None
-    """The number that all entries of a vector or scalar are, where values are at hand and all the same."""
+    values: Any
+    """The array, where its values are at hand."""
     axes: str | None
-    """One letter per dimension, where a module of Flax NNX says it."""
+    """One letter per dimension, where a module of Flax says it."""
+    seen: bool
+    """Whether a module of the user's own holds it, as opposed to an array of which nothing is known."""
+
+    @property
+    def constant(self) -> float | None:
+        """The number that all entries of a vector or scalar are, where values are at hand and all the same."""
+        if self.values is None or np.size(self.values) != max(self.shape, default=1):
+            return None
+        first = np.ravel(self.values)[0]
+        return float(first) if self.is_everywhere(first) else None
+
+    def is_everywhere(self, number: float) -> bool | None:
+        """Whether all entries are this number; None where values are not at hand."""
+        return None if self.values is None else bool(np.all(np.asarray(self.values) == number))
 
 
 def tree_of(model: Any) -> Any:
@@ -53,16 +69,21 @@ def _of_linen(name: str | None) -> bool:
     return str(name).startswith(f"{LINEN}/")
 
 
-def parameters(model: Any) -> dict[str, Parameter]:
+def parameters(tree: Any, modules: Modules | None = None) -> dict[str, Parameter]:
     """All parameters by path; of modules and states only `nnx.Param`, of Linen variables only `params`.
+
+    Args:
+        tree: an NNX module, state, variables or pytree.
+        modules: what is known of the modules that the parameters are of.
 
     Raises:
         RoleError: there is none, or one has no entries.
     """
-    tree = tree_of(model)
-    axes = dict(_axes_of_modules(model)) if isinstance(model, nnx.Module) else {}
+    if isinstance(tree, nn.Module):
+        raise RoleError("A Linen module has no parameters of its own: give its variables, such as its `init` returns.")
+    modules, tree = modules or Modules(), tree_of(tree)
     pairs = zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)
-    found = {name: Parameter(shape_of(x), _constant(x), axes.get(name)) for name, x in pairs if name is not None}
+    found = {name: _parameter(name, leaf, modules) for name, leaf in pairs if name is not None}
     if not found:
         raise RoleError("The model has no parameters: give a Flax NNX module, Linen variables or a pytree of arrays.")
     empty = [name for name, parameter in found.items() if 0 in parameter.shape]
@@ -71,45 +92,18 @@ def parameters(model: Any) -> dict[str, Parameter]:
     return found
 
 
+def _parameter(path: str, leaf: Any, modules: Modules) -> Parameter:
+    shape = shape_of(leaf)
+    return Parameter(shape, leaf if has_values(leaf) else None, modules.axes(path, shape), modules.holds(path))
+
+
 def shape_of(leaf: Any) -> tuple[int, ...]:
     """Shape of an array, of a description of one, or of a number."""
     return tuple(leaf.shape) if hasattr(leaf, "shape") else np.shape(leaf)
 
 
-def _constant(leaf: Any) -> float | None:
-    is_vector = isinstance(leaf, jax.Array | np.ndarray) and leaf.size == max(leaf.shape, default=1) > 0
-    if not is_vector or isinstance(leaf, jax.core.Tracer) or not getattr(leaf, "is_fully_addressable", True):
-        return None
-    entries = np.ravel(leaf)
-    return float(entries[0]) if np.all(entries == entries[0]) else None
-
-
-def _axes_of_modules(model: nnx.Module) -> Iterator[tuple[str, str]]:
-    modules: Iterator[tuple[Any, Any]] = nnx.iter_modules(model)
-    for path, module in modules:
-        axes = _kernel_axes(module)
-        if axes is not None:
-            rank = len(module.kernel.shape)
-            yield "/".join([*map(str, path), "kernel"]), axes.rjust(rank, "s")
-
-
-def _kernel_axes(module: Any) -> str | None:
-    match module:
-        case nnx.Linear():
-            return "io"
-        case nnx.LinearGeneral():
-            return "s" * len(module.batch_axis) + "i" * len(module.in_features) + "o" * len(module.out_features)
-        case nnx.Conv() | nnx.ConvTranspose():
-            window = "w" * len(np.atleast_1d(module.kernel_size))
-            return window + ("oi" if getattr(module, "transpose_kernel", False) else "io")
-        case nnx.Einsum():
-            return _einsum_axes(module.einsum_str)
-        case _:
-            return None
-
-
-def _einsum_axes(equation: str) -> str:
-    """What the dimensions of the second operand are."""
-    operands, result = equation.replace(" ", "").split("->")
-    inputs, kernel = operands.split(",")
-    return "".join("o" if axis not in inputs else "s" if axis in result else "i" for axis in kernel)
+def has_values(leaf: Any) -> bool:
+    """Whether it is an array or number whose entries this process can look at."""
+    if isinstance(leaf, jax.core.Tracer) or not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
+        return False
+    return bool(getattr(leaf, "is_fully_addressable", True))

@@ -1,62 +1,31 @@
 """The table of a user's model: what every parameter is, its init and the multiplier of its updates."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from rich.console import Console, Group
 from rich.table import Table
 
 from mulo.errors import RoleError
-from mulo.parametrization import Parametrization, Role, Rule
-from mulo.randomness import branch
-from mulo.roles.inference import FIXED, Found
+from mulo.parametrization import Parametrization
+from mulo.roles.draws import draw, is_special
 from mulo.roles.parameters import LINEN, leaf_names, parameters, tree_of
+from mulo.roles.rows import Row, kept_sentence
 from mulo.types import Array, Multiplier
 
 _COLUMNS = ("parameter", "role", "shape", "other shape", "fan-in", "init", "update ×")
 _WIDE = 200
 
 
-class Row(NamedTuple):
-    """One parameter."""
-
-    path: str
-    """As `trees.names` writes it, without the `params` of Linen variables."""
-    role: str
-    shape: tuple[int, ...]
-    other_shape: tuple[int, ...]
-    """In the model of the other width."""
-    fan_in: int | None
-    """Of matrices and convolutions, of these the input channels."""
-    window: int
-    """k·k of a convolution, 1 otherwise."""
-    rule: Rule | None
-    """Its numbers; None for what is fixed."""
-
-    @classmethod
-    def of(
-        cls, path: str, found: Found, shape: tuple[int, ...], other_shape: tuple[int, ...], scheme: Parametrization
-    ) -> "Row":
-        """Looks up the numbers of what was found."""
-        is_fixed = found.role == FIXED
-        rule = None if is_fixed else scheme.rule(Role(found.role), found.fan_in or 1, found.window)
-        return cls(path, str(found.role), shape, other_shape, found.fan_in, found.window, rule)
-
-    @property
-    def multiplier(self) -> Multiplier:
-        """Factor on its updates."""
-        return self.rule.update if self.rule else Multiplier(1)
-
-
 @dataclass(frozen=True)
-class Parametrized:
-    """A model's parameters with their roles; `print` shows the table.
+class Parametrized(Mapping[str, Multiplier]):
+    """A model's parameters with their roles; `print` shows the table. As a mapping it is that of its multipliers.
 
     Attributes:
         scheme: the parametrization, with the output's forward multiplier folded into init and update.
@@ -70,23 +39,37 @@ class Parametrized:
 
     @cached_property
     def multipliers(self) -> dict[str, Multiplier]:
-        """Update multiplier of every parameter by path, for `transform`.
+        """Update multiplier of every parameter by path, for `transform`, which takes the whole table as well.
 
-        The same whether optimizers get the state of an NNX module or its pure dictionary, Linen's variables
-        (`params/…`) or their parameters alone.
+        They are those of the first of the two models that `parametrize` was given, and carry its shapes: for the other
+        one give the two in turn, `parametrize(other, model)`. Paths are the same whether optimizers get the state of an
+        NNX module or its pure dictionary, Linen's variables (`params/…`) or their parameters alone.
         """
         own = {row.path: row.multiplier for row in self.rows}
         return own | {f"{LINEN}/{path}": multiplier for path, multiplier in own.items()}
 
+    def __getitem__(self, path: str) -> Multiplier:
+        return self.multipliers[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.multipliers)
+
+    def __len__(self) -> int:
+        return len(self.multipliers)
+
     def initialize(self, model: Any, key: Array) -> Any:
-        """Draws all parameters anew, normal with the table's mean and std; those of role `fixed` stay.
+        """Draws all parameters anew, normal with the table's mean and std, each where and in the dtype that it is.
+
+        Those of role `fixed` stay, and so do vectors that start at anything but what their kind starts at (0 for
+        biases, 1 for gains), unless `roles` names them. Where `parametrize` saw no values, such as those of abstract
+        models, the values here decide, and a warning names what is kept.
 
         Args:
             model: a module, state, variables or pytree with the table's parameters.
             key: source of the randomness; a parameter's draw depends on the key and its path alone.
 
         Returns:
-            The module itself, changed in place; of anything else a new pytree like it, in the same dtypes.
+            The module itself, changed in place; of anything else a new pytree like it, in its dtypes and shardings.
 
         Raises:
             RoleError: it has other parameters or shapes than the table.
@@ -106,15 +89,17 @@ class Parametrized:
             path = wrong[0]
             raise RoleError(
                 f"{path} is {_size(found.get(path))} here and {_size(known.get(path))} in the table: initialize takes "
-                "the first of the two models that parametrize was given."
+                "the first of the two models that parametrize was given; for the other one, parametrize(other, model)."
             )
 
     def _fresh(self, tree: Any, key: Array) -> Any:
         rows = {row.path: row for row in self.rows}
         leaves, treedef = jax.tree.flatten(tree)
-        pairs = zip(leaf_names(tree), leaves, strict=True)
-        drawn = [x if name is None else _draw(rows[name], x, key) for name, x in pairs]
-        return jax.tree.unflatten(treedef, drawn)
+        pairs = [(rows.get(str(name)), leaf) for name, leaf in zip(leaf_names(tree), leaves, strict=True)]
+        special = [row for row, leaf in pairs if row is not None and is_special(row, leaf)]
+        if special:
+            warnings.warn(kept_sentence(special), stacklevel=3)
+        return jax.tree.unflatten(treedef, [leaf if row is None else draw(row, leaf, key) for row, leaf in pairs])
 
     def __rich__(self) -> Group:
         """The table and the notes."""
@@ -132,28 +117,15 @@ class Parametrized:
         return console.file.getvalue().rstrip()  # type: ignore[attr-defined]
 
 
-def _draw(row: Row, leaf: Any, key: Array) -> Any:
-    if row.rule is None:
-        return leaf
-    if row.rule.init_std == 0:
-        return jnp.full(row.shape, row.rule.init_mean, leaf.dtype)
-    return _normal(branch(key, row.path), row.rule.init_std, row.shape, leaf.dtype)
-
-
-@partial(jax.jit, static_argnums=(2, 3))
-def _normal(key: Array, std: float, shape: tuple[int, ...], dtype: Any) -> Array:
-    return (std * jax.random.normal(key, shape)).astype(dtype)
-
-
 def _cells(row: Row) -> Sequence[str]:
     fan_in = "" if row.fan_in is None else f"{row.fan_in:,}" + (f" (window {row.window})" if row.window > 1 else "")
-    return row.path, row.role, _size(row.shape), _size(row.other_shape), fan_in, _init(row.rule), _update(row)
+    return row.path, row.role, _size(row.shape), _size(row.other_shape), fan_in, _init(row), _update(row)
 
 
-def _init(rule: Rule | None) -> str:
-    if rule is None:
+def _init(row: Row) -> str:
+    if row.rule is None or row.kept:
         return "as it is"
-    return f"std {rule.init_std:.3g}" if rule.init_std else f"{rule.init_mean:g}"
+    return f"std {row.rule.init_std:.3g}" if row.rule.init_std else f"{row.rule.init_mean:g}"
 
 
 def _update(row: Row) -> str:

@@ -83,7 +83,9 @@ def test_arrays_without_a_module_are_read_by_flaxs_conventions(own, other, expec
     ],
 )
 def test_what_is_open_takes_its_fan_in(own, other, fan_in, expected):
-    with pytest.raises(RoleError, match=r"p, .* do not say which dimensions are summed over.*fan_in=\{'p': n\}"):
+    with pytest.raises(
+        RoleError, match=rf"p, .* do not say which dimensions are summed over.*fan_in=\{{'p': {fan_in}\}}"
+    ):
         found(own, other)
     assert found(own, other, fan_in={"p": fan_in}) == expected
 
@@ -93,10 +95,16 @@ def test_the_window_of_a_convolution_may_be_given_with_its_fan_in():
     assert found((5, 8, 8), (5, 16, 16), **given) == ("hidden", 8, 5)
 
 
-def test_the_error_lists_every_fan_in_that_would_do():
+def test_the_error_spells_out_every_reading_and_what_to_type_for_it():
     with pytest.raises(RoleError, match=re.escape("p, [2, 4, 12] and [2, 8, 24]")) as caught:
         found((2, 4, 12), (2, 8, 24))
-    assert "2 (input), 8 (hidden), 4 (hidden)" in str(caught.value)
+    for reading in (
+        "as [in, out, out] it is input: fan_in={'p': 2}",
+        "as [in, in, out] it is hidden: fan_in={'p': 8}",
+        "as [stack, in, out] it is hidden: fan_in={'p': 4}",
+        "as [window, in, out] it is hidden: fan_in={'p': 4}, window={'p': 2}",
+    ):
+        assert reading in str(caught.value)
 
 
 def test_roles_may_be_given():

@@ -204,7 +204,7 @@ def trained_on_dictionaries(transform, losses):
 
 def transform_of(config):
     optimizer = make_optimizer(config)
-    return Loaded(optimizer, optimizer.init(jax.random.key(1)), None).transform(10, table(8).multipliers)
+    return Loaded(optimizer, optimizer.init(jax.random.key(1)), None).transform(10, table(8))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -312,7 +312,12 @@ def shapes(**sizes):
         (shapes(a=(8, 8)), shapes(a=(9, 9)), {}, "No parameter is an output"),
         (shapes(a=(8, 2), b=(8, 2)), shapes(a=(9, 2), b=(9, 2)), {}, "a, b all start at 0"),
         (shapes(a=(8, 2)), shapes(a=(9, 2)), {"parametrization": "completep", "blocks": 4}, "adds by 1/4"),
-        ({"scale": np.zeros(8), "a": np.zeros((8, 2))}, shapes(scale=(9,), a=(9, 2)), {}, "initialize sets scale to"),
+        (
+            {"scale": np.zeros(8), "a": np.zeros((8, 2))},
+            shapes(scale=(9,), a=(9, 2)),
+            {},
+            "initialize keeps scale (a norm",
+        ),
         (shapes(a=(8, 2)), shapes(a=(9, 2)), {}, None),
         (shapes(a=(8, 8)), shapes(a=(9, 9)), {"parametrization": "sp"}, None),
     ],

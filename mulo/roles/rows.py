@@ -1,0 +1,56 @@
+"""One row of the table: what a parameter is, its init and the multiplier of its updates."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mulo.parametrization import Parametrization, Role, Rule
+from mulo.roles.case import Case
+from mulo.roles.inference import FIXED, STARTS, Found, kept
+from mulo.types import Multiplier
+
+
+class Row(NamedTuple):
+    """One parameter."""
+
+    path: str
+    """As `trees.names` writes it, without the `params` of Linen variables."""
+    role: str
+    shape: tuple[int, ...]
+    other_shape: tuple[int, ...]
+    """In the model of the other width."""
+    fan_in: int | None
+    """Of matrices and convolutions, of these the input channels."""
+    window: int
+    """k·k of a convolution, 1 otherwise."""
+    rule: Rule | None
+    """Its numbers; None for what is fixed."""
+    kept: bool | None
+    """Whether `initialize` leaves it as it is; None: a vector whose values were not at hand, so it looks at them."""
+
+    @classmethod
+    def of(cls, case: Case, found: Found, scheme: Parametrization) -> "Row":
+        """Looks up the numbers of what was found."""
+        is_fixed = found.role == FIXED
+        rule = None if is_fixed else scheme.rule(Role(found.role), found.fan_in or 1, found.window)
+        shapes = case.own.shape, case.other.shape
+        return cls(case.path, str(found.role), *shapes, found.fan_in, found.window, rule, kept(case, found.role))
+
+    @property
+    def start(self) -> float | None:
+        """What all its entries are at first if its kind starts at a constant."""
+        return STARTS.get(self.role)
+
+    @property
+    def multiplier(self) -> Multiplier:
+        """Factor on its updates, with the shape that it is for."""
+        factors = self.rule.update if self.rule else Multiplier(1)
+        return Multiplier(factors, factors.weight_decay, factors.epsilon, self.shape)
+
+
+def kept_sentence(rows: Sequence[Row]) -> str:
+    """Of vectors that `initialize` leaves as they are although their kind starts at something else."""
+    said = ", ".join(f"{row.path} (a {row.role}, whose kind starts at {row.start:g})" for row in rows)
+    return (
+        f"initialize keeps {said}: its values are the model's own. To have it set all the same give "
+        f"roles={{'{rows[0].path}': '{rows[0].role}'}}; 'fixed' keeps it without a word."
+    )
