@@ -74,5 +74,5 @@ class Case:
 def _bias_beside(path: str) -> str:
     """`a/kernel` has its bias in `a/bias`, `weight_ih` in `bias_ih`, `w` in `b`."""
     *parents, leaf = path.split("/")
-    name = "b" if leaf == "w" else leaf.replace("kernel", "bias").replace("weight", "bias")
+    name = {"w": "b", "W": "b"}.get(leaf) or leaf.replace("kernel", "bias").replace("weight", "bias")
     return "/".join([*parents, name])

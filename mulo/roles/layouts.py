@@ -25,8 +25,8 @@ def layouts(case: Case) -> list[str]:
     """All that it may be, the conventional one first; empty for vectors."""
     if case.axes:
         return [case.axes]
-    allowed = _possible(case, _by_name(case))
-    return _fitting_bias(case, allowed) or _fitting_bias(case, _possible(case, _splits(len(case.grows)))) or allowed
+    allowed, others = (_possible(case, some) for some in (_by_name(case), _by_no_convention(len(case.grows))))
+    return _fitting_bias(case, allowed) or _fitting_bias(case, others) or allowed
 
 
 def _possible(case: Case, axes: list[str]) -> list[str]:
@@ -79,7 +79,7 @@ def _by_name(case: Case) -> list[str]:
     transposed = [window + "oi"] if _may_be_transposed(case) else []
     if (rank in (3, 4) and not any(case.grows[:-1])) or (rank == 4 and not any(case.grows[:2])):
         return [window + "io", *transposed]
-    return [*_splits(rank), window + "io", *transposed]
+    return [*_by_no_convention(rank), window + "io", *transposed]
 
 
 def _may_be_transposed(case: Case) -> bool:
@@ -88,10 +88,11 @@ def _may_be_transposed(case: Case) -> bool:
     return is_named and not case.seen and not _STOCK_CONVOLUTION.fullmatch(case.parent)
 
 
-def _splits(rank: int) -> list[str]:
-    """A stack, then fan-in, then fan-out, such as [in, heads, head size]."""
+def _by_no_convention(rank: int) -> list[str]:
+    """A stack, then fan-in, then fan-out, such as [in, heads, head size]; then [out, in, *window]."""
     ends = [(start, end) for start in range(rank) for end in range(start + 1, rank)]
-    return ["s" * start + "i" * (end - start) + "o" * (rank - end) for start, end in ends]
+    splits = ["s" * start + "i" * (end - start) + "o" * (rank - end) for start, end in ends]
+    return [*splits, "oi" + "w" * (rank - 2)] if rank > 1 else []
 
 
 def _grow(case: Case, axes: str) -> set[str]:

@@ -60,6 +60,12 @@ def test_the_orientation_of_a_weight_is_asked_for_and_every_answer_is_spelled_ou
     assert found(make, f"layer/{leaf}", fan_in={f"layer/{leaf}": fan_in}) == (role, fan_in, window)
 
 
+def test_a_kernel_whose_last_dimensions_are_the_window_is_asked_for():
+    make = layer("kernel", -2, -1, 3, 3)
+    assert "as [out, in, window, window] it is hidden: fan_in={'layer/kernel': 8}" in error(make)
+    assert found(make, "layer/kernel", fan_in={"layer/kernel": 8}) == ("hidden", 8, 9)
+
+
 def test_an_embedding_is_among_the_readings_of_a_weight():
     make = layer("weight", 50, -1, name="wte")
     assert "as [vocabulary, width] it is embedding: roles={'wte/weight': 'embedding'}" in error(make)
@@ -90,6 +96,8 @@ def test_the_same_in_every_reading_is_no_question():
         (layer("weight", -1, 3, 2, 2, bias=(3,)), ("output", 8, 4)),
         (layer("weight", -2, -1, 3, 3, bias=(-2, 1, 1)), ("hidden", 8, 9)),  # as Equinox keeps it
         (layer("weight", 1, -1, bias=(1,)), ("output", 8, 1)),
+        (layer("kernel", -1, 6, bias=(-1,)), ("input", 6, 1)),
+        (layer("kernel", -1, 3, 5, 5, bias=(-1,)), ("input", 3, 25)),
         (layer("kernel", 2, 2, 3, -1, bias=(3,), name="image"), ("output", 8, 4)),  # transpose_kernel=True
         (layer("kernel", 5, 5, 3, -1, bias=(-1,), name="image"), ("input", 3, 25)),
         (layer("kernel", -1, 2, -4, bias=(2, -4), name="query"), ("hidden", 8, 1)),  # [in, heads, head size]
