@@ -96,10 +96,11 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import mulo
 from mulo.parametrization import Parametrization
-from tests.roles.test_initialize import KEY, NORMAL, flat, net, table
+from tests.roles.test_initialize import KEY, NORMAL, flat, small
 
 devices = jax.devices()
-mup, alone = table(parametrization=NORMAL), table(parametrization=NORMAL).initialize(net(8), KEY)
+mup = mulo.parametrize(small(8), small(16), parametrization=NORMAL)
+alone = mup.initialize(small(8), KEY)
 
 def check(name, found, params, values=True):
     before, after = jax.tree.leaves(params), jax.tree.leaves(found)
@@ -111,12 +112,12 @@ def check(name, found, params, values=True):
 for kind in (AxisType.Auto, AxisType.Explicit):
     mesh = jax.make_mesh((2, 2), ("x", "y"), (kind, kind))
     put = lambda x: jax.device_put(x, NamedSharding(mesh, P("x", "y") if x.ndim == 2 else P("y")))
-    params = jax.tree.map(put, net(8))
+    params = jax.tree.map(put, small(8))
     check(kind, mup.initialize(params, KEY), params)
     check(kind, jax.jit(mup.initialize)(params, KEY), params)
     check(kind, mup.initialize(params, jax.device_put(KEY, devices[3])), params)
     with jax.set_mesh(mesh):
-        assert table(lambda _: params, parametrization=NORMAL) == mup
+        assert mulo.parametrize(params, small(16), parametrization=NORMAL) == mup
         check(kind, mup.initialize(params, KEY), params)
         check(kind, jax.jit(mup.initialize)(params, KEY), params)
         rows = nnx.with_partitioning(nnx.initializers.zeros, (None, "x"))
@@ -134,11 +135,11 @@ for kind in (AxisType.Auto, AxisType.Explicit):
     check("linen", found, boxed, values=False)
     assert isinstance(found["params"]["kernel"], nn.Partitioned)
 
-there = jax.device_put(net(8), devices[2])
+there = jax.device_put(small(8), devices[2])
 check("committed", mup.initialize(there, KEY), there)
 check("committed", jax.jit(mup.initialize)(there, KEY), there)
 with jax.default_device(devices[1]):
-    free = jax.tree.map(jnp.asarray, net(8))
+    free = jax.tree.map(jnp.asarray, small(8))
 check("free", mup.initialize(free, jax.device_put(KEY, devices[3])), free)
 """
 
@@ -183,12 +184,12 @@ def test_the_user_may_have_them_set_or_keep_them_without_a_note():
 
 
 @pytest.mark.parametrize("scheme", ["mup", NORMAL])
-def test_a_table_that_saw_no_values_looks_at_those_it_initializes(scheme):
+def test_a_table_that_saw_no_values_looks_at_those_it_initializes(scheme, jit):
     found = table(described, parametrization=scheme)
     assert not found.notes
     with pytest.warns(UserWarning, match=re.escape("initialize keeps dt/bias (a bias, whose kind starts at 0), late")):
         fresh = found.initialize(net(8), KEY)
-    compiled = jax.jit(found.initialize)(net(8), KEY)
+    compiled = jit(found.initialize)(net(8), KEY)
     expected = table(parametrization=scheme).initialize(net(8), KEY)
     for tree in (fresh, compiled):
         for a, b in zip(flat(tree), flat(expected), strict=True):
