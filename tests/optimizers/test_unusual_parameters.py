@@ -146,3 +146,16 @@ def test_a_masked_parameter_may_be_of_any_kind(make):
     params = {"count": np.int32([1]), "w": W}
     updates, _ = transform.update(params, transform.init(params), params, value=1.0)
     assert np.all(np.isfinite(updates["w"]))
+
+
+@pytest.mark.parametrize("config", CONFIGS[:2], ids=lambda config: config.architecture)
+def test_a_gradient_of_zero_freezes_nothing_and_leaving_out_does(config):
+    optimizer = make_optimizer(config)
+    transform = optimizer.transform(optimizer.init(jax.random.key(0)), 10, {"a": 1.0, "b": 1.0})
+    params, gradients = {"a": W, "b": W}, {"a": W, "b": np.zeros_like(W)}
+    assert np.any(moved(transform, params, gradients)["b"])
+    parts = {"learned": transform, "frozen": optax.set_to_zero()}
+    left_out = optax.multi_transform(parts, {"a": "learned", "b": "frozen"})
+    updates = moved(left_out, params, gradients)
+    assert np.any(updates["a"])
+    assert not np.any(updates["b"])
