@@ -44,7 +44,7 @@ def traced_as(form: str) -> Iterator[None]:
         if form == "straightforward":
             per_parameter_mlp.apply = apply
         if form != "native":
-            native.available = lambda: False  # type: ignore[assignment]
+            native.available = lambda: False
         yield
     finally:
         per_parameter_mlp.apply, native.available = own

@@ -7,14 +7,13 @@ import os
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks import record
+from benchmarks.contestant import in_place, network
 from benchmarks.record import Row
 from benchmarks.straightforward import traced_as
-from benchmarks.update import LEARNED, network
-from mulo import randomness
-from mulo.optimizers import make_optimizer, per_parameter_mlp
+from benchmarks.update import LEARNED, update_of
+from mulo.optimizers import per_parameter_mlp
 
 TOPOLOGY, WIDTH = "v5e:2x2", 1024
 TILES = (2**14, 2**17, 2**20)
@@ -31,24 +30,16 @@ def device() -> Any:
 def compiled(config: Any, tile: int, chip: Any) -> Row:
     """One row: memory and traffic as the compiler states them; loops are counted once in its traffic."""
     params = jax.eval_shape(lambda: network(WIDTH))
-    optimizer = make_optimizer(config)
-    multipliers = {f"layer{i}/{name}": 1.0 for i in range(4) for name in ("kernel", "bias")}
-    transform = optimizer.transform(optimizer.init(randomness.root(0)), 100, multipliers)
-
-    def update(gradients: Any, state: Any, params: Any) -> Any:
-        updates, state = transform.update(gradients, state, params, value=jnp.float32(1))
-        return jax.tree.map(jnp.add, params, updates), state
-
+    step, begin = update_of(config)
     there = jax.sharding.SingleDeviceSharding(chip)
-    abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there),
-        (params, jax.eval_shape(transform.init, params), params),
+    state, gradients = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there), (jax.eval_shape(begin, params), params)
     )
     own = per_parameter_mlp._tile_size
     per_parameter_mlp._tile_size = lambda: tile
     try:
         with traced_as("jax"):
-            program = jax.jit(update, donate_argnums=(1, 2)).lower(*abstract).compile()
+            program = in_place(step, state, gradients).compile()
     finally:
         per_parameter_mlp._tile_size = own
     count = sum(x.size for x in jax.tree.leaves(params))

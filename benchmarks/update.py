@@ -1,20 +1,21 @@
 """The update of learned optimizers: the straightforward form, mulo's JAX form and native kernel, and Adam.
 
-Times one compiled update of an MLP 784–w–w–w–10 with donated state, contestants taking turns of a few consecutive
-calls. The roofline is the larger of arithmetic over the measured speed of a large matrix product and of memory
-traffic over the measured speed of a streaming pass. `python -m benchmarks update`
+Times one compiled update of an MLP 784–w–w–w–10 in place, contestants taking turns of a few consecutive calls; with
+them google/learned_optimization itself, where it is installed (`benchmarks.original`). The roofline is the larger of
+arithmetic over the measured speed of a large matrix product and of memory traffic over the measured speed of a
+streaming pass. `python -m benchmarks update`
 """
 
 import time
 from collections.abc import Callable
-from itertools import pairwise
-from statistics import median
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks import record
+from benchmarks import original, record
+from benchmarks.contestant import Contestant, gradients_of, network
+from benchmarks.original import Original
 from benchmarks.record import Row
 from benchmarks.straightforward import traced_as
 from mulo import randomness
@@ -23,64 +24,43 @@ from mulo.optimizers import make_optimizer
 from mulo.planning.updates import per_entry
 
 WIDTHS = (128, 512, 1024, 2048)
-TURNS, CALLS = 3, 4
+TURNS = 3
+PUBLISHED_VELO = VeLOConfig(
+    name="velo_sp", parametrization="sp", lstm_hidden_size=512, param_inits=256, interp_mult=100, param_scale_mult=True
+)
+"""As large as the VeLO that was meta-trained on everything."""
 LEARNED = (
     SmallFCConfig(),
     SmallFCConfig(hidden_size=8),
     SmallFCConfig(hidden_size=4),
     VeLOConfig(),
+    PUBLISHED_VELO,
     Celo2Config(),
 )
 FORMS = ("straightforward", "jax", "native")
+ORIGINALS = (SmallFCConfig(), PUBLISHED_VELO)
+"""Of which `benchmarks.original` has the like."""
 
 
-def network(width: int) -> dict[str, dict[str, jax.Array]]:
-    """Parameters of an MLP 784–w–w–w–10."""
-    sizes, key = (784, width, width, width, 10), jax.random.key(0)
-    return {
-        f"layer{i}": {"kernel": jax.random.normal(jax.random.fold_in(key, i), (a, b)) / a**0.5, "bias": jnp.zeros(b)}
-        for i, (a, b) in enumerate(pairwise(sizes))
-    }
+def update_of(config: Any) -> tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]:
+    """A step `(state, gradients) → state` under fresh θ, and how its state starts: the optimizer's, the parameters."""
+    optimizer = make_optimizer(config)
+    multipliers = {f"layer{i}/{name}": 1.0 for i in range(4) for name in ("kernel", "bias")}
+    transform = optimizer.transform(optimizer.init(randomness.root(0)), 100, multipliers)
+
+    def step(carry: Any, gradients: Any) -> Any:
+        state, params = carry
+        updates, state = transform.update(gradients, state, params, value=jnp.float32(1))
+        return state, jax.tree.map(jnp.add, params, updates)
+
+    return step, lambda params: (transform.init(params), params)
 
 
-class Contestant:
-    """One compiled update with its state."""
-
-    def __init__(self, config: Any, width: int, form: str) -> None:
-        self.config, self.form = config, form
-        self.params = network(width)
-        self.gradients = jax.tree.map(lambda p: 1e-3 * jnp.cos(1e3 * p), self.params)
-        optimizer = make_optimizer(config)
-        theta = optimizer.init(randomness.root(0))
-        multipliers = {f"layer{i}/{name}": 1.0 for i in range(4) for name in ("kernel", "bias")}
-        transform = optimizer.transform(theta, 100, multipliers)
-        self.state = transform.init(self.params)
-
-        def update(gradients: Any, state: Any, params: Any) -> Any:
-            updates, state = transform.update(gradients, state, params, value=jnp.float32(1))
-            return jax.tree.map(jnp.add, params, updates), state
-
-        with traced_as(form):
-            lowered = jax.jit(update, donate_argnums=(1, 2)).lower(self.gradients, self.state, self.params)
-        begun = time.perf_counter()
-        self.compiled = lowered.compile()
-        self.compile_seconds = time.perf_counter() - begun
-        self.parameters = sum(x.size for x in jax.tree.leaves(self.params))
-        self.scratch = self.compiled.memory_analysis().temp_size_in_bytes / self.parameters
-        self.times: list[float] = []
-
-    @property
-    def ms(self) -> float:
-        """Median of all calls timed so far."""
-        return 1e3 * median(self.times)
-
-    def turn(self) -> None:
-        """Times some consecutive calls; the first finds the caches as others left them and does not count."""
-        for call in range(CALLS + 1):
-            begun = time.perf_counter()
-            self.params, self.state = jax.block_until_ready(self.compiled(self.gradients, self.state, self.params))
-            if call:
-                self.times.append(time.perf_counter() - begun)
+def contestant(config: Any, width: int, form: str) -> Contestant:
+    """One of ours, or optax's Adam."""
+    params, (step, begin) = network(width), update_of(config)
+    with traced_as(form):
+        return Contestant(step, begin(params), gradients_of(params))
 
 
 def best_rate(f: Callable[..., Any], amount: float, *args: Any) -> float:
@@ -114,42 +94,54 @@ def floor_ms(config: Any, parameters: int, peak: Row) -> float:
 
 
 def compared(config: Any, width: int, peak: Row, adam: Contestant) -> list[Row]:
-    """One row per form of one learned optimizer."""
-    contestants = [Contestant(config, width, form) for form in FORMS]
+    """One row per form of one learned optimizer, and one of the original code where there is the like of it."""
+    contestants: dict[str, Contestant | Original] = {form: contestant(config, width, form) for form in FORMS}
+    interpreter = original.python() if config in ORIGINALS else None
+    if interpreter:
+        contestants[original.FORM] = Original(interpreter, config.architecture, width)
     for _ in range(TURNS):
-        for contestant in (*contestants, adam):
-            contestant.turn()
-    floor = floor_ms(config, adam.parameters, peak)
-    return [_row(c, width, adam, contestants[0].ms) | {"roofline_fraction": floor / c.ms} for c in contestants]
+        for one in (*contestants.values(), adam):
+            one.turn()
+    floor, base = floor_ms(config, adam.parameters, peak), contestants["straightforward"].ms
+    rows = [_row(config, form, width, one, adam, base) for form, one in contestants.items()]
+    for one in contestants.values():
+        if isinstance(one, Original):
+            one.close()
+    return [row | {"roofline_fraction": floor / row["ms_median"]} for row in rows]
 
 
-def _row(contestant: Contestant, width: int, adam: Contestant, straightforward_ms: float | None = None) -> Row:
-    ms = contestant.ms
+def _row(config: Any, form: str, width: int, one: Contestant | Original, adam: Contestant, base: float | None) -> Row:
+    lstm = [getattr(config, key) for key in ("lstm_hidden_size", "param_inits") if hasattr(config, key)]
     return {
-        "architecture": contestant.config.architecture,
-        "form": contestant.form,
-        "hidden": getattr(contestant.config, "hidden_size", None),
+        "architecture": config.architecture,
+        "form": form,
+        "hidden": getattr(config, "hidden_size", None),
+        "lstm": "/".join(map(str, lstm)) or None,
         "width": width,
-        "parameters": contestant.parameters,
-        "ms_median": ms,
-        "parameters_per_s": 1e3 * contestant.parameters / ms,
-        "ratio_to_straightforward": straightforward_ms and straightforward_ms / ms,
-        "ratio_to_adam": ms / adam.ms,
-        "scratch_bytes_per_parameter": contestant.scratch,
-        "compile_s": contestant.compile_seconds,
+        "parameters": one.parameters,
+        "ms_median": one.ms,
+        "parameters_per_s": 1e3 * one.parameters / one.ms,
+        "ratio_to_straightforward": base and base / one.ms,
+        "ratio_to_adam": one.ms / adam.ms,
+        "scratch_bytes_per_parameter": one.scratch,
+        "compile_s": one.compile_seconds,
+        **({"version": one.version} if isinstance(one, Original) else {}),
     }
 
 
 def main() -> None:
     """Measures all widths."""
+    if original.python() is None:
+        print(original.MISSING, flush=True)
     peak = record.hardware() | speeds()
     record.put("machine", [peak])
     rows = []
     for width in WIDTHS:
-        adam = Contestant(AdamConfig(), width, "optax")
-        for config in LEARNED:
-            rows += compared(config, width, peak, adam)
-        rows.append(_row(adam, width, adam))
+        config = AdamConfig()
+        adam = contestant(config, width, "optax")
+        for learned in LEARNED:
+            rows += compared(learned, width, peak, adam)
+        rows.append(_row(config, "optax", width, adam, adam, None))
         print(f"update: width {width} done", flush=True)
     record.put("update", rows)
 
