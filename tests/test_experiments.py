@@ -1,5 +1,6 @@
 """The text of every record is what its stored data say."""
 
+import csv
 import importlib
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 from benchmarks import record, table
 from experiments import ledger
 from experiments.baseline_learning_rate import record as baselines
+from experiments.quick_preset import record as quick_preset
 from mulo.reporting.record import write_up
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -31,6 +33,19 @@ def test_the_record_of_a_sweep_is_what_its_data_give(name, tmp_path):
     write_up(again)
     for text in ("README.md", "index.html"):
         assert (again / text).read_bytes() == (EXPERIMENTS / name / text).read_bytes()
+
+
+def test_the_readme_says_how_its_first_picture_compares():
+    """Numbers by hand from results_seed0.csv, of the picture's seed."""
+    rows = list(csv.DictReader((EXPERIMENTS / "quick_preset/results_seed0.csv").open()))
+    losses: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        losses.setdefault((row["optimizer"], row["width"]), []).append(float(row["test_loss"]))
+    means = {key: sum(own) / len(own) for key, own in losses.items()}
+    assert all(means["velo_mup", width] > means["adamw", width] for width in ("16", "64", "128", "256", "512"))
+    velo, adamw = (f"{means[name, '512']:.3f}" for name in ("velo_mup", "adamw"))
+    assert quick_preset.behind().endswith(f"{velo} against {adamw} at width 512.")
+    assert quick_preset.behind() in " ".join((EXPERIMENTS.parent / "README.md").read_text("utf-8").split())
 
 
 def test_the_ledger_follows_from_the_records():

@@ -1,7 +1,7 @@
 """Statistics over the two levels of an evaluation: meta-seeds (jobs), and in each the seeds of its trainings.
 
-A seed that diverged has an infinite loss here. Means are over the finite ones, with the number of others beside them;
-ranks count the infinite loss itself, so that it is never averaged away.
+A seed that diverged has an infinite loss here. Medians and ranks count the infinite loss itself, so that it is never
+averaged away; means are over the finite ones, with the number of others beside them.
 """
 
 import math
@@ -24,26 +24,44 @@ class Interval(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Losses of one contestant on one network."""
+    """Losses of one contestant on one network, over all its trainings: meta-seeds × seeds."""
 
-    mean: float
-    """Over meta-seeds, each the mean over its finite seeds; nan where there is none."""
-    error: float
-    """Standard error over meta-seeds; over the seeds where there is one meta-seed; nan where there is one of both."""
-    meta_seeds: int
+    median: float
+    """inf where half of them or more diverged; nan where there is none."""
+    low: float
+    """The lower quartile; nan where there are fewer than two."""
+    high: float
+    """The upper quartile, inf where more than a quarter diverged."""
     seeds: int
-    """Of all meta-seeds together, diverged ones included."""
-    diverged: int
+    exploded: int
+    """Losses that are not finite, or above those that their trainings began with."""
 
 
-def spread(losses: Sequence[Sequence[float]]) -> Spread:
-    """Mean and standard error of losses by meta-seed and seed; not finite is diverged."""
-    finite = [[loss for loss in own if math.isfinite(loss)] for own in losses]
-    means = [float(np.mean(own)) for own in finite if own]
-    units = means if len(losses) > 1 else [loss for own in finite for loss in own]
-    error = float(np.std(units, ddof=1)) / math.sqrt(len(units)) if len(units) > 1 else math.nan
-    count, kept = sum(map(len, losses)), sum(map(len, finite))
-    return Spread(float(np.mean(means)) if means else math.nan, error, len(losses), count, count - kept)
+def spread(losses: Sequence[float], starts: Sequence[float]) -> Spread:
+    """Median and quartiles of losses, and how many exploded.
+
+    Args:
+        losses: not finite where a training diverged, which counts as infinite.
+        starts: the losses before the first step, in the same order; nan where unknown.
+    """
+    values = np.where(np.isfinite(losses), losses, math.inf)
+    exploded = int(np.sum(~np.isfinite(values) | (values > np.asarray(starts, float))))
+    if not values.size:
+        return Spread(math.nan, math.nan, math.nan, 0, 0)
+    low, median, high = map(float, quartiles(values))
+    if values.size == 1:
+        low = high = math.nan
+    return Spread(median, low, high, values.size, exploded)
+
+
+def quartiles(values: np.ndarray) -> np.ndarray:
+    """Quartiles and median [3, …] along the first axis [n, …]; infinite values take part as the largest.
+
+    They are halfway between neighbours where the distribution function steps there (NumPy's averaged_inverted_cdf).
+    """
+    last = np.finfo(np.float64).max / 4
+    found = np.quantile(np.minimum(values, last), [0.25, 0.5, 0.75], axis=0, method="averaged_inverted_cdf")
+    return np.where(found < last / 4, found, math.inf)
 
 
 def resampled(losses: np.ndarray, generator: np.random.Generator, draws: int = DRAWS) -> np.ndarray:

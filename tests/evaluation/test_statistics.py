@@ -12,21 +12,32 @@ from mulo.evaluation.statistics import difference_interval, mean_interval, ranks
 INF = math.inf
 
 
-def test_the_spread_is_over_meta_seeds_and_counts_what_diverged():
-    found = spread([[1.0, 3.0], [4.0, INF], [6.0, 6.0]])  # means 2, 4, 6
-    assert found.mean == 4.0
-    assert found.error == pytest.approx(2 / math.sqrt(3))
-    assert (found.meta_seeds, found.seeds, found.diverged) == (3, 6, 1)
+def test_the_spread_is_of_medians_and_counts_what_exploded():
+    """By hand: of 1 2 3 4 6 7 ∞ ∞ the quartiles are between 2 and 3, 4 and 6, 7 and ∞; 7 is above its start of 5."""
+    found = spread([7.0, 1.0, math.nan, 3.0, 2.0, INF, 4.0, 6.0], [5.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, math.nan])
+    assert found == (5.0, 2.5, INF, 8, 3)
 
 
-def test_of_a_single_meta_seed_the_spread_is_over_its_seeds():
-    assert spread([[1.0, 2.0, 3.0]])[:2] == pytest.approx((2.0, 1 / math.sqrt(3)))
-    lone = spread([[1.5]])
-    assert lone.mean == 1.5
-    assert math.isnan(lone.error)
-    gone = spread([[INF, math.nan]])
-    assert math.isnan(gone.mean)
-    assert gone.diverged == 2
+def test_the_spread_of_few_trainings_is_what_they_tell():
+    assert spread([3.0, 1.0, 2.0], [9.0] * 3) == (2.0, 1.0, 3.0, 3, 0)
+    assert spread([1.0, INF], [9.0] * 2)[0] == INF
+    lone = spread([1.5], [1.0])
+    assert (lone.median, lone.seeds, lone.exploded) == (1.5, 1, 1)
+    assert math.isnan(lone.low)
+    none = spread([], [])
+    assert math.isnan(none.median)
+    assert none.seeds == 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 9])
+def test_quartiles_are_those_of_scipys_empirical_distribution(count):
+    """Smallest values at or below which a quarter, half, three quarters lie; between two where that is exact."""
+    values = np.random.default_rng(count).normal(size=count)
+    steps = stats.ecdf(values).cdf
+    for share, found in zip((0.25, 0.5, 0.75), statistics.quartiles(values), strict=True):
+        first = np.flatnonzero(steps.probabilities >= share - 1e-9)[0]
+        exact = abs(steps.probabilities[first] - share) < 1e-9
+        assert found == pytest.approx(steps.quantiles[first : first + 1 + exact].mean())
 
 
 def test_meta_seeds_are_drawn_whole_and_the_same_in_all_places():

@@ -266,3 +266,25 @@ def test_labels_are_text_in_tooltips_too(visit):
         assert readings(tab) == (f"{label} 1", {label: "2"})
         assert tab.title() == label
         assert tab.locator("img").count() == 0
+
+
+CONTRASTS = """async (button) => {
+  const seen = [];
+  button.click();
+  for (let frame = 0; frame < 20; frame++) {
+    const style = getComputedStyle(button);
+    const card = getComputedStyle(button.closest('figure')).backgroundColor;
+    seen.push([style.color, style.backgroundColor === 'rgba(0, 0, 0, 0)' ? card : style.backgroundColor]);
+    await new Promise(requestAnimationFrame);
+  }
+  return seen;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("pressed", [True, False])
+def test_a_button_can_be_read_at_every_moment_of_its_press(visit, scheme, pressed):
+    """WCAG 2 asks for 4.5; colours that fade into each other's place are the same grey half way."""
+    with visit(small(log_x=pressed), color_scheme=scheme) as tab:
+        seen = tab.get_by_role("button", name="log x").evaluate(CONTRASTS)
+        assert min(contrast(channels(text), channels(ground)) for text, ground in seen) >= 4.5

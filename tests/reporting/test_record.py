@@ -12,7 +12,7 @@ from mulo.errors import MuloError
 from mulo.evaluation.coordinate_rows import rows_with_slope, write_rows
 from mulo.jobs.gather import gather
 from mulo.reporting import record
-from mulo.reporting.record import cells, panels
+from mulo.reporting.record import cells, grids, panels
 from tests.reporting import sweep_directory as sweep
 
 
@@ -97,10 +97,10 @@ def test_curves_are_thinned_float32_and_end_where_a_seed_diverges(gathered):
     np.testing.assert_array_equal(gathered.curves[f"{key}/test_steps"], [1, 75, 150, 225, 300])
 
 
-def test_the_readme_has_means_errors_and_what_diverged(written):
+def test_the_readme_has_medians_quartiles_and_what_exploded(written):
     text = (written / "README.md").read_text()
-    # Of µLO_M at width 64: meta-seeds' means .404, .414, .424; error .01/√3.
-    assert "| 64 | **0.414 ± 0.006** | 1.012 ± 0.006, 3/9 diverged | 0.714 ± 0.006 |" in text
+    # Of µLO_M at width 64: .400 .404 .408 .410 .414 .418 .420 .424 .428; of LO_M the fifth of six, and three infinite.
+    assert "| 64 | **0.414 (0.408 … 0.420)** | 1.020 (1.010 … ∞), 3/9 exploded | 0.714 (0.708 … 0.720) |" in text
     assert "3 meta-seeds (0, 1, 2), each with 3 evaluation seeds" in text
     assert "9 jobs, together 15 min of wall time, in 5 min from first start to last end" in text
     assert "| µLO_M | meta-training, 5000 outer steps | 3 | 61 s | 3.05 min |" in text
@@ -116,7 +116,7 @@ def test_the_page_holds_curves_tables_and_claims(written):
         "Undecided: µP is better",
         "Training loss over inner steps",
         "Mean rank by training loss",
-        "3/9 diverged",
+        "3/9 exploded",
     ):
         assert said in page
 
@@ -163,7 +163,7 @@ def test_a_setting_that_varies_is_a_column_and_an_axis(tmp_path):
     (panel,) = panels.panels(found, cells.by_place(found))
     assert panel.numeric
     assert [point.x for point in panel.lines["µLO_M"]] == [0.001, 0.01, 0.1]
-    assert [point.train.mean for point in panel.lines["µLO_M"]] == pytest.approx([1.501, 1.51, 1.6])
+    assert [point.train.median for point in panel.lines["µLO_M"]] == pytest.approx([1.501, 1.51, 1.6])
 
 
 def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
@@ -231,3 +231,15 @@ def test_a_record_of_another_format_is_refused(gathered, tmp_path):
     (tmp_path / "record.json").write_text(json.dumps(head | {"format": 99}))
     with pytest.raises(MuloError, match="format 99"):
         record.read(tmp_path)
+
+
+def test_a_training_that_ends_above_its_start_has_exploded(gathered):
+    """Curves start at their end plus 1.3: of µLO_M's nine at width 16 one ends at 3e5 where it began at 1.6."""
+    first = next(i for i, row in enumerate(gathered.losses) if (row.contestant, row.result.width) == ("µLO_M", 16))
+    rows = list(gathered.losses)
+    rows[first] = replace(rows[first], result=rows[first].result._replace(train_loss=3e5))
+    changed = replace(gathered, losses=rows)
+    grid = grids.losses(changed, cells.by_place(changed), "train_loss", "x")
+    # In order .304 .308 .310 .314 .318 .320 .324 .328 3e5: the third, fifth and seventh.
+    assert grid.rows[0][1] == "0.318 (0.310 … 0.324), 1/9 exploded"
+    assert grid.best == {(0, 3), (1, 1)}

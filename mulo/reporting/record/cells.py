@@ -63,15 +63,6 @@ def as_number(text: str) -> float | None:
         return None
 
 
-def losses(rows: Sequence[Loss], split: str) -> list[list[float]]:
-    """By meta-seed and seed; inf where a seed diverged. What failed has no loss and is left out."""
-    found: dict[int, list[float]] = {}
-    for row in rows:
-        if not row.result.failed:
-            found.setdefault(row.meta_seed, []).append(_value(row, split))
-    return list(found.values())
-
-
 def _value(row: Loss, split: str) -> float:
     if split == "initial_loss":
         return row.initial_loss
@@ -79,8 +70,9 @@ def _value(row: Loss, split: str) -> float:
 
 
 def spread_of(rows: Sequence[Loss], split: str) -> Spread:
-    """Mean, standard error and counts of one cell."""
-    return spread(losses(rows, split))
+    """Median, quartiles and counts of one cell; what failed has no loss and is left out."""
+    ran = [row for row in rows if not row.result.failed]
+    return spread([_value(row, split) for row in ran], [row.initial_loss for row in ran])
 
 
 def array(places: Sequence[Sequence[Loss]], split: str) -> np.ndarray:

@@ -61,25 +61,32 @@ def _final_losses(record: Record, cells: Cells, stem: Path, title: str) -> None:
 def _losses(axes: Any, panel: Panel, split: str, look: Mapping[str, style.Line]) -> None:
     for name, points in panel.lines.items():
         spreads = [getattr(point, split) for point in points]
-        x, mean, error = ([p.x for p in points], [s.mean for s in spreads], [s.error for s in spreads])
-        axes.plot(x, mean, **look[name]._asdict(), label=name)
-        axes.errorbar(x, mean, error, fmt="none", ecolor=look[name].color, capsize=2.5, elinewidth=1.2)
+        low, median, high = _within(panel, [(one.low, one.median, one.high) for one in spreads])
+        x = [point.x for point in points]
+        axes.plot(x, median, **look[name]._asdict(), label=name)
+        whiskers = median - low, high - median
+        axes.errorbar(x, median, whiskers, fmt="none", ecolor=look[name].color, capsize=2.5, elinewidth=1.2)
     _axis(axes, panel)
-    means = [getattr(point, split).mean for points in panel.lines.values() for point in points]
-    style.loss_axis(axes, np.minimum(means, panel.ceiling))
+    medians = [getattr(point, split).median for points in panel.lines.values() for point in points]
+    style.loss_axis(axes, np.minimum(medians, panel.ceiling))
     axes.set_ylabel(f"{split} loss")
     _cap(axes, panel, split, look)
     _crosses(axes, panel, split, look)
 
 
+def _within(panel: Panel, values: Sequence[tuple[float, ...]]) -> np.ndarray:
+    """Quantities by row, at most as large as the axis is high; a gap where there is nothing."""
+    found = np.minimum(np.array(values, float).T, panel.ceiling)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
 def _cap(axes: Any, panel: Panel, split: str, look: Mapping[str, style.Line]) -> None:
-    """Ends the axis at the ceiling where some mean is above it; a triangle at the edge stands for each that is."""
-    points = [(name, point) for name, own in panel.lines.items() for point in own]
-    above = [(name, point.x) for name, point in points if getattr(point, split).mean > panel.ceiling]
+    """Ends the axis at the ceiling where some median is above it; a triangle at the edge stands for each that is."""
+    points = [(name, point.x, getattr(point, split).median) for name, own in panel.lines.items() for point in own]
+    above = [(name, x) for name, x, median in points if median > panel.ceiling]
     if not above:
         return
-    lowest = min(getattr(point, split).mean for _, point in points)
-    axes.set_ylim(0.85 * lowest, panel.ceiling)
+    axes.set_ylim(0.85 * min(median for _, _, median in points if median > 0), panel.ceiling)
     for name, x in above:
         axes.plot(x, panel.ceiling, "^", color=look[name].color, markersize=8, clip_on=False, zorder=5)
     axes.plot([], [], "^", color=style.GREY, linestyle="none", label="beyond the axis")
@@ -105,12 +112,12 @@ def _crosses(axes: Any, panel: Panel, split: str, look: Mapping[str, style.Line]
     for name, points in panel.lines.items():
         for point in points:
             found: Spread = getattr(point, split)
-            if found.diverged:
-                style.cross(axes, point.x, places[point.x], look[name].color, f"{found.diverged}/{found.seeds}")
+            if found.exploded:
+                style.cross(axes, point.x, places[point.x], look[name].color, f"{found.exploded}/{found.seeds}")
                 places[point.x] += 1
     if places:
         style.headroom(axes, 0.05 * max(places.values()))
-        axes.plot([], [], "x", color=style.GREY, label="seeds diverged\n(of all seeds)")
+        axes.plot([], [], "x", color=style.GREY, label="exploded\n(of all seeds)")
 
 
 def _shade(record: Record, axes: Any, panel: Panel) -> None:
@@ -144,8 +151,8 @@ def _curves(record: Record, cells: Cells, stem: Path, title: str) -> None:
 def _curve_panel(
     axes: Any, values: Mapping[str, np.ndarray], steps: np.ndarray, look: Mapping[str, style.Line]
 ) -> None:
-    means = [_curve(axes, steps, own, look[name], name) for name, own in values.items()]
-    style.loss_axis(axes, np.concatenate(means) if means else [])
+    medians = [_curve(axes, steps, own, look[name], name) for name, own in values.items()]
+    style.loss_axis(axes, np.concatenate(medians) if medians else [])
     first = [own[:, 0].max() for own in values.values() if np.isfinite(own[:, 0]).all()]
     if first and axes.get_ylim()[1] > 4 * max(first):
         axes.set_ylim(top=4 * max(first))
@@ -164,15 +171,15 @@ def _diverged(values: Mapping[str, np.ndarray]) -> int:
 
 
 def _curve(axes: Any, steps: np.ndarray, values: np.ndarray, look: style.Line, name: str) -> np.ndarray:
-    """Mean and range over all seeds that have not diverged by then; returns the mean."""
+    """Median and range over all seeds that have not diverged by then; returns the median."""
     alive = np.isfinite(values).any(axis=0)
     steps, values = steps[alive], values[:, alive]
-    mean = np.nanmean(values, axis=0) if alive.any() else np.array([])
+    median = np.nanmedian(values, axis=0) if alive.any() else np.array([])
     if alive.any():
         band = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
         axes.fill_between(steps, *band, color=look.color, alpha=0.18, linewidth=0)
-    axes.plot(steps, mean, color=look.color, linestyle=look.linestyle, label=name)
-    return mean
+    axes.plot(steps, median, color=look.color, linestyle=look.linestyle, label=name)
+    return median
 
 
 def _ranks(record: Record, cells: Cells, stem: Path, title: str) -> None:

@@ -25,33 +25,39 @@ class Grid(NamedTuple):
 
 
 def losses(record: Record, cells: Cells, split: str, title: str) -> Grid:
-    """Mean ± standard error by place and contestant; the best of those without a diverged seed stands out."""
+    """Median and quartiles by place and contestant; the best of those without an exploded training stands out."""
     names = list(contestants(record).values())
     columns = differing(cells, record)
     rows, best = [], set()
     for i, own in enumerate(cells.values()):
         spreads = {name: spread_of(own[name], split) for name in names if name in own}
-        whole = {name: one.mean for name, one in spreads.items() if not one.diverged and math.isfinite(one.mean)}
+        whole = {name: one.median for name, one in spreads.items() if one.seeds and not one.exploded}
         texts = [loss_text(own[name], spreads[name]) if name in own else "–" for name in names]
         rows.append([*(values[i] for _, values in columns), *texts])
-        best |= {(i, len(columns) + names.index(name)) for name, mean in whole.items() if mean == min(whole.values())}
+        best |= {(i, len(columns) + names.index(n)) for n, median in whole.items() if median == min(whole.values())}
     header = [*(name for name, _ in columns), *names]
     return Grid(title, header, rows, frozenset(best) if len(names) > 1 else frozenset())
 
 
 def loss_text(rows: Sequence[Loss], found: Spread) -> str:
-    """A cell: mean, standard error, and what did not come to its end."""
-    parts = [] if math.isnan(found.mean) else [measure(found.mean, found.error)]
-    if found.diverged:
-        parts.append(f"{found.diverged}/{found.seeds} diverged")
+    """A cell: median, quartiles, and what exploded or failed."""
+    parts = [] if math.isnan(found.median) else [measure(found)]
+    if found.exploded:
+        parts.append(f"{found.exploded}/{found.seeds} exploded")
     failed = sum(row.result.failed for row in rows)
     return ", ".join([*parts, f"{failed} failed"] if failed else parts)
 
 
-def measure(mean: float, error: float) -> str:
-    """Such as 0.412 ± 0.003; the error is left out where it is not known."""
-    pattern = "{:.3f}" if 0.01 <= abs(mean) < 1000 else "{:.2e}"
-    return pattern.format(mean) if math.isnan(error) else f"{pattern.format(mean)} ± {pattern.format(error)}"
+def measure(found: Spread) -> str:
+    """Such as 0.412 (0.409 … 0.415); without the quartiles where there are none."""
+    median, low, high = (_written(number) for number in (found.median, found.low, found.high))
+    return median if math.isnan(found.low) else f"{median} ({low} … {high})"
+
+
+def _written(loss: float) -> str:
+    if math.isinf(loss):
+        return "∞"
+    return f"{loss:.3f}" if 0.01 <= abs(loss) < 1000 else f"{loss:.2e}"
 
 
 def _places(count: int) -> str:

@@ -16,6 +16,12 @@ CLAIMS_EXPLAINED = (
     "Seeds are meta-seeds × evaluation seeds."
 )
 
+LOSSES_EXPLAINED = (
+    "Median over all trainings (meta-seeds × evaluation seeds), in brackets the quartiles. A training has exploded "
+    "where its loss is not finite, or above the loss before its first step: it takes part with the loss that it ended "
+    "with, and as the largest where that is not finite."
+)
+
 
 def title(record: Record, name: str) -> str:
     """The record's heading."""
@@ -84,11 +90,8 @@ def _results(record: Record, cells: Cells) -> Iterable[str]:
     if not cells:
         return
     yield f"## Results\n\n{sentences.in_common(record, cells)}; {sentences.seeds(record)}."
-    bold = "; the lowest of those without a diverged seed is bold" if len(contestants(record)) > 1 else ""
-    yield (
-        "Mean ± standard error over meta-seeds (over evaluation seeds where there is one meta-seed), of what did not "
-        f"diverge{bold}."
-    )
+    bold = " The lowest median of those without an exploded training is bold." if len(contestants(record)) > 1 else ""
+    yield LOSSES_EXPLAINED + bold
     for split, words in (("train_loss", "Training loss"), ("test_loss", "Test loss")):
         yield f"### {words} at the end\n\n{markdown(grids.losses(record, cells, split, words))}"
     yield from _statistics(record, cells)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from mulo.evaluation.statistics import quartiles
 from mulo.reporting import style
 from mulo.reporting.html import Chart, Page, Series, Table
 from mulo.reporting.record import grids, sentences
@@ -18,7 +19,9 @@ from mulo.reporting.record.panels import Panel, ceiling, panels
 from mulo.reporting.record.panels import title as title_of
 from mulo.reporting.record.verdicts import verdicts
 
-_BAND = "Bands are ± one standard error; diverged seeds are left out, and counted in the tables."
+_BAND = (
+    "Medians over all trainings; bands reach from quartile to quartile. A training that diverged counts as infinite."
+)
 
 
 def contents(record: Record, cells: Cells, title: str) -> Page:
@@ -58,10 +61,9 @@ def _final(panel: Panel, split: str, look: Mapping[str, style.Line]) -> Chart:
     series = []
     for name, points in panel.lines.items():
         found = [getattr(point, split) for point in points]
-        mean = np.array([one.mean for one in found])
-        error = np.nan_to_num([one.error for one in found])
-        x = [point.x for point in points]
-        series.append(_series(name, np.array(x), mean, mean - error, mean + error, look[name]))
+        low, median, high = np.array([(one.low, one.median, one.high) for one in found], float).T
+        x = np.array([point.x for point in points])
+        series.append(_series(name, x, median, low, high, look[name]))
     values = np.minimum(np.concatenate([one.y for one in series]), panel.ceiling)
     title = f"Final {split} loss over {panel.axis}: {panel.title}"
     sizes, most = all(float(tick) > 0 for tick in panel.ticks), _cap(panel.ceiling)
@@ -107,13 +109,9 @@ def _keys(record: Record, rows: Iterable[Loss]) -> list[str]:
 
 
 def _band(name: str, steps: np.ndarray, values: np.ndarray, look: style.Line) -> Series:
-    """Mean ± standard error over all seeds that have not diverged by then."""
-    count = np.isfinite(values).sum(axis=0)
-    kept = np.where(np.isfinite(values), values, np.nan)
-    mean = np.where(count > 0, np.nansum(kept, axis=0) / np.maximum(count, 1), np.nan)
-    squares = np.nansum((kept - mean) ** 2, axis=0)
-    error = np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1))
-    return _series(name, steps, mean, mean - error, mean + error, look)
+    """Median and quartiles over all seeds."""
+    low, median, high = quartiles(np.where(np.isfinite(values), values, np.inf))
+    return _series(name, steps, median, low, high, look)
 
 
 def _curves_chart(what: str, y_label: str, place: str, series: list[Series], most: float) -> Chart:
