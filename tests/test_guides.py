@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 import mulo
+from tests.commands_of_texts import TEXTS
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
@@ -27,6 +28,15 @@ def guide(tmp_path_factory):
         patch.chdir(ROOT)
         exec(blocks("docs/your_model.md", "python")[0], scope)
     return scope
+
+
+EXECUTED = {"docs/your_model.md": 2, "README.md": 1}
+"""How many blocks of Python the tests below run, by text."""
+
+
+def test_every_block_of_python_is_run_by_a_test_here():
+    found = {path: len(blocks(path, "python")) for path in TEXTS}
+    assert {path: count for path, count in found.items() if count} == EXECUTED
 
 
 def test_the_guides_example_trains(guide):

@@ -117,6 +117,7 @@ def test_the_page_holds_curves_tables_and_claims(written):
         "Training loss over inner steps",
         "Mean rank by training loss",
         "3/9 exploded",
+        "Test loss at the end: median (quartiles)",
     ):
         assert said in page
 

@@ -124,8 +124,9 @@ def _grids(record: Record, cells: Cells) -> Iterable[Grid]:
     yield grids.jobs_not_finished(record)
     yield grids.movements(record)
     if cells:
-        yield grids.losses(record, cells, "train_loss", "Training loss at the end")
-        yield grids.losses(record, cells, "test_loss", "Test loss at the end")
+        what = "at the end: median (quartiles), and how many of how many exploded"
+        yield grids.losses(record, cells, "train_loss", f"Training loss {what}")
+        yield grids.losses(record, cells, "test_loss", f"Test loss {what}")
         found, than = rankings(record, cells), reference(record, cells)
         if found:
             yield grids.rankings(found)
