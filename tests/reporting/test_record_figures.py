@@ -78,3 +78,17 @@ def test_a_coordinate_check_has_a_panel_per_contestant_with_meta_seeds_averaged(
     for axes in panels.values():
         ((line),) = axes.get_lines()
         assert list(line.get_ydata()) == [1.0, 2.0]
+
+
+def test_one_exploded_training_does_not_move_the_line_and_is_counted(gathered, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(style, "save", lambda drawn, stem: seen.append(drawn))
+    hit = next(i for i, row in enumerate(gathered.losses) if (row.contestant, row.result.width) == ("µLO_M", 16))
+    own = list(gathered.losses)
+    own[hit] = replace(own[hit], result=own[hit].result._replace(train_loss=3e5))
+    changed = replace(gathered, losses=own)
+    figures.figure(changed, cells.by_place(changed), tmp_path / "figure", "Title")
+    right = seen[0].axes[1]
+    line = next(line for line in right.get_lines() if line.get_label() == "µLO_M")
+    assert list(line.get_ydata()) == pytest.approx([0.318, 0.414])  # the fifth of nine
+    assert {text.get_text() for text in right.texts} >= {"× 1/9", "× 3/9"}
