@@ -23,11 +23,21 @@ def test_a_step_that_returns_its_state_in_another_order_is_refused():
 
 
 def test_adam_is_updated_in_place():
-    adam = update.contestant(AdamConfig(), 64, "optax")
-    assert adam.scratch < 0.01
-    adam.turn()
-    assert len(adam.times) == contestant.CALLS
-    assert adam.ms > 0
+    step, begin = update.update_of(AdamConfig())
+    params = jax.eval_shape(lambda: contestant.network(64))
+    compiled = contestant.in_place(step, jax.eval_shape(begin, params), params).compile()
+    entries = sum(x.size for x in jax.tree.leaves(params))
+    assert compiled.memory_analysis().temp_size_in_bytes < 0.01 * entries
+    assert compiled.memory_analysis().alias_size_in_bytes >= 12 * entries  # two moments and the parameters
+
+
+def test_a_contestant_times_its_turns():
+    own = contestant.Contestant(lambda state, g: state + g, jnp.zeros(100), jnp.ones(100))
+    assert (own.parameters, own.times) == (100, [])
+    own.turn()
+    own.turn()
+    assert len(own.times) == 2 * contestant.CALLS
+    assert float(own.state[0]) == 1 + 2 * (contestant.CALLS + 1)  # every call moved it, the untimed ones too
 
 
 def test_a_step_without_donation_is_no_contestant(monkeypatch):
