@@ -44,7 +44,7 @@ def seconds(cores: Sequence[set[int]], devices: int) -> float:
                 "JAX_PROCESS_ID": str(index),
             }
         command = [sys.executable, "-m", "benchmarks.devices", ",".join(map(str, own))]
-        children.append(subprocess.Popen(command, env=os.environ | told, stdout=subprocess.PIPE, text=True))
+        children.append(subprocess.Popen(command, env=os.environ | told, stdout=subprocess.PIPE, encoding="utf-8"))
     outputs = [child.communicate()[0] for child in children]
     return float(outputs[0].split()[-1])
 

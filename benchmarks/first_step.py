@@ -22,7 +22,7 @@ def seconds(cache: str) -> tuple[float, float]:
         command = [sys.executable, "-m", "benchmarks.first_step", folder]
         begun = time.time()
         subprocess.run(command, env=os.environ | {"XDG_CACHE_HOME": cache}, check=True, capture_output=True)
-        started, done = map(float, (Path(folder) / "times").read_text().split())
+        started, done = map(float, (Path(folder) / "times").read_text(encoding="utf-8").split())
         return done - begun, done - started
 
 
@@ -44,7 +44,7 @@ def child(folder: str) -> None:
 
     def step(self: trainer.Trainer, state: trainer.TrainerState) -> object:
         first(self, state)
-        times.write_text(f"{begun} {time.time()}")
+        times.write_text(f"{begun} {time.time()}", encoding="utf-8")
         os._exit(0)
 
     trainer.Trainer.__init__, trainer.Trainer.step = noted, step  # type: ignore[method-assign, assignment]

@@ -29,7 +29,7 @@ COLUMNS = (
 
 def read() -> list[Row]:
     """All rows."""
-    return json.loads(PATH.read_text()) if PATH.exists() else []
+    return json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else []
 
 
 def put(benchmark: str, rows: list[Row]) -> None:
@@ -39,7 +39,7 @@ def put(benchmark: str, rows: list[Row]) -> None:
     FOLDER.mkdir(exist_ok=True)
     # One row per line: readable in a diff.
     lines = ",\n ".join(json.dumps(_rounded(row)) for row in kept + own)
-    PATH.write_text(f"[{lines}]\n")
+    PATH.write_text(f"[{lines}]\n", encoding="utf-8")
 
 
 def _rounded(row: Row) -> Row:
@@ -49,7 +49,7 @@ def _rounded(row: Row) -> Row:
 def commit() -> str | None:
     """The state of the code, `+` for one with changes; None outside a repository."""
     described = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-    done = subprocess.run(described, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(described, cwd=FOLDER.parent, capture_output=True, encoding="utf-8", check=False)
     return done.stdout.strip() or None
 
 

@@ -23,12 +23,12 @@ def provenance(**more: Any) -> dict[str, Any]:
 
 def write_provenance(folder: Path, found: dict[str, Any]) -> None:
     """Stores it beside the results."""
-    (folder / "provenance.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    (folder / "provenance.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """What `write_provenance` stored."""
-    return json.loads((folder / "provenance.json").read_text())
+    return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -21,7 +21,7 @@ def folder() -> Path:
 def locked(path: Path) -> Iterator[None]:
     """One process at a time per path, of those on this machine; its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f"{path.name}.lock").open("w") as file:
+    with path.with_name(f"{path.name}.lock").open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

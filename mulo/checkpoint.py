@@ -96,7 +96,7 @@ def read_meta(path: str | Path) -> Meta:
     """
     folder = find(path)
     try:
-        raw = json.loads((folder / "meta" / "metadata").read_text())
+        raw = json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
         if raw["format"] > FORMAT:
             advice = f"mulo {raw['mulo_version']} wrote it; this is mulo {__version__}: upgrade."
             raise CheckpointError(f"{folder} has checkpoint format {raw['format']}, and {FORMAT} is known. {advice}")
@@ -118,7 +118,7 @@ def _check_files(folder: Path) -> None:
     if not path.exists():  # a save cut off before its last file; the arrays' own digests still hold
         return
     found = _checksums(folder)
-    for name, checksum in json.loads(path.read_text()).items():
+    for name, checksum in json.loads(path.read_text(encoding="utf-8")).items():
         if found.get(name) != checksum:
             raise ValueError(f"{name} is {'not what was written' if name in found else 'missing'}")
 
@@ -270,7 +270,7 @@ class CheckpointWriter:
             return
         folder = self._folder(manager) / str(step)
         with replacing(folder / _CHECKSUMS) as partial:
-            partial.write_text(json.dumps(_checksums(folder), indent=1))
+            partial.write_text(json.dumps(_checksums(folder), indent=1), encoding="utf-8")
 
     @staticmethod
     def _folder(manager: Any) -> Path:

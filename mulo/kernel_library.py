@@ -45,8 +45,10 @@ def library() -> Path:
     """
     with _LOCK:
         compiler = _compiler()
-        said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-        identity = [SOURCE.read_text(), said, " ".join(_FLAGS), _processor(), version("jaxlib")]
+        said = subprocess.run(
+            [compiler, "--version"], capture_output=True, encoding="utf-8", errors="replace", check=False
+        ).stdout
+        identity = [SOURCE.read_text(encoding="utf-8"), said, " ".join(_FLAGS), _processor(), version("jaxlib")]
         path = cache.folder() / f"kernel-{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:16]}.so"
         if not path.exists():
             _compile([compiler, *_FLAGS, "-shared", "-fPIC", f"-I{_headers()}", str(SOURCE)], path)
@@ -72,7 +74,9 @@ def _compile(command: list[str], path: Path) -> None:
     # Several processes may compile at once: each writes its own file, and the last rename wins.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
-        done = subprocess.run([*command, "-o", str(built)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, "-o", str(built)], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode != 0:
             raise KernelError(f"{command[0]} cannot compile it: {done.stderr.strip()[-300:]}")
         built.replace(path)
@@ -81,5 +85,9 @@ def _compile(command: list[str], path: Path) -> None:
 def _processor() -> str:
     """What `-march=native` depends on: a home folder may be shared by machines of several kinds."""
     info = Path("/proc/cpuinfo")
-    flags = [line for line in info.read_text().splitlines() if line.startswith("flags")] if info.exists() else []
+    flags = (
+        [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("flags")]
+        if info.exists()
+        else []
+    )
     return f"{platform.machine()} {platform.processor()} {flags[0] if flags else ''}"

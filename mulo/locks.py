@@ -34,7 +34,7 @@ def locked(folder: Path, announce: Callable[[str], None], wait: bool = True) -> 
 def held(folder: Path) -> bool:
     """Whether some process holds the folder's lock now."""
     try:
-        with (folder / FILE).open("r") as file:
+        with (folder / FILE).open("r", encoding="utf-8") as file:
             return not _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return False
@@ -65,7 +65,7 @@ def _acquired(folder: Path, announce: Callable[[str], None], wait: bool) -> IO[s
 
 def _open(folder: Path) -> IO[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    return (folder / FILE).open("a")
+    return (folder / FILE).open("a", encoding="utf-8")
 
 
 def _lock(file: IO[str], operation: int) -> bool:

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from mulo import distributed
 from mulo.config import Config
 from mulo.errors import ConfigError, MuloError
-from mulo.jobs import attempt, preflight, sweep
+from mulo.jobs import attempt, preflight, sweep, terminal
 from mulo.jobs.events import Log
 from mulo.jobs.status import outcome
 
@@ -78,6 +78,7 @@ class _Job:
         self.log, self.code = log, 0
 
     def __call__(self, raw: DictConfig) -> int:
+        terminal.write_what_can_be_written()  # here too: workers never call main
         settings = HydraConfig.get()
         if settings.mode == RunMode.MULTIRUN:
             own = attempt.SweepJob(self.log, int(settings.job.num), list(settings.overrides.task))
@@ -130,6 +131,7 @@ def _share_cores(launcher: DictConfig, jobs: int) -> None:
 
 def main() -> None:
     """Composes the configuration from the command line and runs one job, or several with `-m`."""
+    terminal.write_what_can_be_written()
     launched = Launch.launched = sweep.Sweep()
     job = _Job(launched.log)
     try:
@@ -147,4 +149,5 @@ def main() -> None:
 if __name__ == "__main__":
     from mulo.run import main
 
+    terminal.start_in_utf8()
     main()

@@ -50,7 +50,7 @@ def python_on(devices: int, *arguments: str) -> str:
         env=environment() | {"JAX_NUM_CPU_DEVICES": str(devices)},
         cwd=Path(__file__).parents[1],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -60,7 +60,7 @@ def python_on(devices: int, *arguments: str) -> str:
 def mulo(*arguments: str, cwd: Path) -> Done:
     before = _children_seconds()
     command = [sys.executable, "-m", "mulo.run", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, encoding="utf-8", timeout=300)
     return Done(done.returncode, done.stdout, done.stderr, _children_seconds() - before)
 
 

@@ -20,13 +20,13 @@ def place(tmp_path_factory) -> Path:
     assert done.code == 0, done.err
     best = next((place / "run/checkpoints/best").iterdir())
     shutil.copytree(best, place / "damaged_meta")
-    (place / "damaged_meta/meta/metadata").write_text("{ not json")
+    (place / "damaged_meta/meta/metadata").write_text("{ not json", encoding="utf-8")
     shutil.copytree(best, place / "newer")
-    meta = json.loads((best / "meta/metadata").read_text())
-    (place / "newer/meta/metadata").write_text(json.dumps(meta | {"format": 99}))
+    meta = json.loads((best / "meta/metadata").read_text(encoding="utf-8"))
+    (place / "newer/meta/metadata").write_text(json.dumps(meta | {"format": 99}), encoding="utf-8")
     shutil.copytree(best, place / "evil")
     evil = {"architecture": "os.system", "name": "x"}
-    (place / "evil/meta/metadata").write_text(json.dumps(meta | {"optimizer": evil}))
+    (place / "evil/meta/metadata").write_text(json.dumps(meta | {"optimizer": evil}), encoding="utf-8")
     shutil.copytree(best, place / "damaged_arrays")
     for path in (place / "damaged_arrays/theta").rglob("*"):
         if path.is_file() and path.stat().st_size > 200 and "d" in path.parts[-2]:
@@ -34,8 +34,8 @@ def place(tmp_path_factory) -> Path:
             content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
             path.write_bytes(bytes(content))
     (place / "empty").mkdir()
-    (place / "file").write_text("not a folder")
-    (place / "text.npz").write_text("not an npz")
+    (place / "file").write_text("not a folder", encoding="utf-8")
+    (place / "text.npz").write_text("not an npz", encoding="utf-8")
     np.savez(place / "pickled.npz", allow_pickle=True, x=np.array([{}], dtype=object))
     np.savez(place / "celo.npz", **{"config/architecture": np.array("celo9")})
     return place

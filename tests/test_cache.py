@@ -16,14 +16,14 @@ def place(tmp_path, monkeypatch):
 
 def make_folder(path):
     path.mkdir()
-    (path / "one").write_text("1")
+    (path / "one").write_text("1", encoding="utf-8")
 
 
 def test_it_is_made_once(place):
     path = cache.keep("folder", make_folder)
     assert path == place / "folder"
     assert cache.keep("folder", lambda _: pytest.fail("made again")) == path
-    assert [file.read_text() for file in path.iterdir()] == ["1"]
+    assert [file.read_text(encoding="utf-8") for file in path.iterdir()] == ["1"]
 
 
 def test_nothing_is_kept_of_what_fails(place):

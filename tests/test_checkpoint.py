@@ -74,9 +74,9 @@ def test_a_run_directory_means_its_last_checkpoint(run):
 
 def test_arrays_that_changed_are_refused(run, theta):
     metadata = run / "checkpoints/last/6/meta/metadata"
-    meta = json.loads(metadata.read_text())
+    meta = json.loads(metadata.read_text(encoding="utf-8"))
     meta["digests"]["theta"] = trees.digest(jax.tree.map(lambda x: x + 1, theta))
-    metadata.write_text(json.dumps(meta))
+    metadata.write_text(json.dumps(meta), encoding="utf-8")
     with pytest.raises(CheckpointError, match="not those that were written"):
         load(run)
     assert load(run / "checkpoints/last/4").meta.step == 4
@@ -84,8 +84,8 @@ def test_arrays_that_changed_are_refused(run, theta):
 
 def test_settings_that_do_not_fit_the_arrays_are_refused(run):
     metadata = run / "checkpoints/last/6/meta/metadata"
-    meta = json.loads(metadata.read_text())
-    metadata.write_text(json.dumps(meta | {"optimizer": meta["optimizer"] | {"hidden_size": 5}}))
+    meta = json.loads(metadata.read_text(encoding="utf-8"))
+    metadata.write_text(json.dumps(meta | {"optimizer": meta["optimizer"] | {"hidden_size": 5}}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="damaged"):
         load(run)
 

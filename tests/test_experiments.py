@@ -22,7 +22,7 @@ SWEEPS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/record.json"))
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_record_follows_from_its_data(name):
     module = importlib.import_module(f"experiments.{name}.record")
-    assert (EXPERIMENTS / name / "README.md").read_text() == module.readme()
+    assert (EXPERIMENTS / name / "README.md").read_text(encoding="utf-8") == module.readme()
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -49,7 +49,7 @@ def test_the_readme_says_how_its_first_picture_compares():
 
 
 def test_the_ledger_follows_from_the_records():
-    assert (EXPERIMENTS / "LEDGER.md").read_text() == ledger.ledger()
+    assert (EXPERIMENTS / "LEDGER.md").read_text(encoding="utf-8") == ledger.ledger()
 
 
 def test_the_ledger_counts_a_shared_meta_training_once():
@@ -69,4 +69,4 @@ def test_the_baselines_have_the_settings_that_the_record_found():
 
 
 def test_the_table_of_benchmarks_is_that_of_its_data():
-    assert (record.FOLDER / "latest.md").read_text() == table.markdown(record.read())
+    assert (record.FOLDER / "latest.md").read_text(encoding="utf-8") == table.markdown(record.read())

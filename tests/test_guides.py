@@ -16,7 +16,7 @@ BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 def blocks(path, language):
     """Code blocks of a Markdown file, their indentation taken off."""
-    found = BLOCK.findall((ROOT / path).read_text())
+    found = BLOCK.findall((ROOT / path).read_text(encoding="utf-8"))
     return [re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, kind, text in found if kind == language]
 
 

@@ -40,7 +40,7 @@ ROOT = Path(mulo.__file__).parent
 def imports(path: Path) -> set[str]:
     """Full names of all modules that a file imports, inside functions too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -72,7 +72,7 @@ def test_every_module_has_a_layer():
 
 
 def test_the_test_sees_imports(tmp_path):
-    (tmp_path / "x.py").write_text("def f():\n    from mulo.jobs import dispatch\n")
+    (tmp_path / "x.py").write_text("def f():\n    from mulo.jobs import dispatch\n", encoding="utf-8")
     assert "jobs" in {layer(module) for module in imports(tmp_path / "x.py")}
 
 
@@ -86,5 +86,5 @@ def test_only_run_imports_hydra():
 )
 def test_cheap_imports_leave_jax_and_wandb_alone(code):
     script = f"{code}; import sys; print([m for m in ('jax', 'wandb', 'flax', 'orbax') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"

@@ -29,13 +29,13 @@ def collect(runs: list[Path]) -> None:
         losses = (found.train_loss, found.test_loss, found.test_error)
         sizes = (found.width, found.steps, found.seeds)
         rows.append((settings.name, settings.schedule, settings.learning_rate, *sizes, *losses))
-    with (FOLDER / "results.csv").open("w", newline="") as file:
+    with (FOLDER / "results.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *sorted(rows)])
     write_provenance(FOLDER, provenance(date=str(date.today())))
 
 
 def _rows() -> list[Mapping[str, Any]]:
-    with (FOLDER / "results.csv").open() as file:
+    with (FOLDER / "results.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -84,4 +84,4 @@ at one width ({first["width"]}, the largest of the meta-training) and carried ov
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         collect([Path(path) for path in sys.argv[1:]])
-    (FOLDER / "README.md").write_text(readme())
+    (FOLDER / "README.md").write_text(readme(), encoding="utf-8")

@@ -87,4 +87,4 @@ not, and it fails where the gradient is 0 (t = 1, while the output matrix is 0).
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         collect([Path(path) for path in sys.argv[1:]])
-    (FOLDER / "README.md").write_text(readme())
+    (FOLDER / "README.md").write_text(readme(), encoding="utf-8")

@@ -35,7 +35,7 @@ def collect(runs: Sequence[Path]) -> None:
             settings[config.task.name] = OmegaConf.to_yaml(config)
     for family, rows in found.items():
         write_rows(rows, FOLDER / f"{family}.csv")
-        (FOLDER / f"{family}.yaml").write_text(settings[family])
+        (FOLDER / f"{family}.yaml").write_text(settings[family], encoding="utf-8")
     write_provenance(FOLDER, provenance(date=str(date.today())))
 
 
@@ -134,4 +134,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         collect([Path(path) for path in sys.argv[1:]])
         _pictures()
-    (FOLDER / "README.md").write_text(readme())
+    (FOLDER / "README.md").write_text(readme(), encoding="utf-8")

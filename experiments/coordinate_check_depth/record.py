@@ -129,4 +129,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         collect([Path(path) for path in sys.argv[1:]])
         _picture()
-    (FOLDER / "README.md").write_text(readme())
+    (FOLDER / "README.md").write_text(readme(), encoding="utf-8")

@@ -31,16 +31,16 @@ def collect(runs: Sequence[Path]) -> None:
         for found in summarize(read_csv(run / "results.csv")):
             ends = (found.train_loss, found.train_error, found.diverged)
             rows.append((found.parametrization, rate, found.width, found.steps, found.seeds, *ends))
-    with (FOLDER / "results.csv").open("w", newline="") as file:
+    with (FOLDER / "results.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *sorted(rows)])
     for scheme in SCHEMES:
         first = next(run for run in runs if OmegaConf.load(run / "config.yaml").task.parametrization == scheme)
-        (FOLDER / f"{scheme}.yaml").write_text((first / "config.yaml").read_text())
+        (FOLDER / f"{scheme}.yaml").write_text((first / "config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     write_provenance(FOLDER, provenance(date=str(date.today())))
 
 
 def _rows() -> list[Mapping[str, Any]]:
-    with (FOLDER / "results.csv").open() as file:
+    with (FOLDER / "results.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -115,4 +115,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         collect([Path(path) for path in sys.argv[1:]])
         draw()
-    (FOLDER / "README.md").write_text(readme())
+    (FOLDER / "README.md").write_text(readme(), encoding="utf-8")

@@ -32,14 +32,14 @@ def collect(runs: Sequence[Path]) -> None:
             own = {key.removeprefix(PREFIX): value for key, value in row.items() if key.startswith(PREFIX)}
             rows += [(name, config.optimizer.name, net, int(row["outer_step"]), loss) for net, loss in own.items()]
         _store(run, name)
-    with (FOLDER / "validation.csv").open("w", newline="") as file:
+    with (FOLDER / "validation.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
     write_provenance(FOLDER, provenance(date=str(date.today())))
 
 
 def _store(run: Path, name: str) -> None:
     config = OmegaConf.merge(OmegaConf.load(run / "config.yaml"), {"run_dir": None})
-    (FOLDER / f"{name}.yaml").write_text(OmegaConf.to_yaml(config))
+    (FOLDER / f"{name}.yaml").write_text(OmegaConf.to_yaml(config), encoding="utf-8")
     shutil.copy(run / "meta_training.png", FOLDER / f"{name}.png")
     theta = FOLDER / f"theta_{name}"
     shutil.rmtree(theta, ignore_errors=True)
@@ -48,7 +48,7 @@ def _store(run: Path, name: str) -> None:
 
 
 def _lines() -> list[list[object]]:
-    with (FOLDER / "validation.csv").open() as file:
+    with (FOLDER / "validation.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
@@ -87,4 +87,4 @@ Mean training loss over full unrolls of the longest length on held-out seeds, un
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         collect([Path(path) for path in sys.argv[1:]])
-    (FOLDER / "README.md").write_text(readme())
+    (FOLDER / "README.md").write_text(readme(), encoding="utf-8")

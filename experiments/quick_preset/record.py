@@ -27,7 +27,7 @@ def collect(runs: list[Path]) -> None:
         ends = (losses[0], losses[-1])
         validation += [(seed, int(row["outer_step"]), row["validation_loss"]) for row in ends]
         write_csv(read_csv(run / "evaluation" / "results.csv"), FOLDER / f"results_seed{seed}.csv")
-    with (FOLDER / "validation.csv").open("w", newline="") as file:
+    with (FOLDER / "validation.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("seed", "outer_step", "validation_loss"), *validation])
     for name in FIGURES:
         for kind in ("png", "svg"):
@@ -37,7 +37,7 @@ def collect(runs: list[Path]) -> None:
 
 
 def _validation() -> list[dict[str, Any]]:
-    with (FOLDER / "validation.csv").open() as file:
+    with (FOLDER / "validation.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

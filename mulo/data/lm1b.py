@@ -43,7 +43,7 @@ def load(config: LM1BDataConfig) -> Dataset:
 
 def digest(config: LM1BDataConfig) -> str:
     """SHA-256 of the tokenizer and of all tokens."""
-    return json.loads((prepare(config)[0] / "meta.json").read_text())["digest"]
+    return json.loads((prepare(config)[0] / "meta.json").read_text(encoding="utf-8"))["digest"]
 
 
 def memory_mapped(folder: Path) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ def _tokenise(path: Path, model: Tokenizer, folder: Path) -> None:
     seen, counts = hashlib.sha256(model.digest.encode()), {}
     for split in SPLITS:
         counts[split] = _join(sorted(folder.glob(f"{split}-*")), folder / f"{split}.npy", model, seen)
-    (folder / "meta.json").write_text(json.dumps({"digest": seen.hexdigest(), "tokens": counts}))
+    (folder / "meta.json").write_text(json.dumps({"digest": seen.hexdigest(), "tokens": counts}), encoding="utf-8")
 
 
 def _encoded(model: Tokenizer, sentences: Iterator[str]) -> Iterator[np.ndarray]:

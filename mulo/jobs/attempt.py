@@ -199,7 +199,7 @@ def _output(folder: Path, log: Log) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with (folder / OUTPUT).open("a") as file:
+    with (folder / OUTPUT).open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:

@@ -110,5 +110,5 @@ def _shared_theta(training: Config, folder: Path, console: Console, mirror: Wand
         theta = meta_train(training, place, console, mirror, stop)
     seconds = spent.seconds if done is None else done.wall_seconds
     with replacing(folder / "theta.json") as partial:
-        partial.write_text(json.dumps({"directory": str(place), "seconds": seconds}) + "\n")
+        partial.write_text(json.dumps({"directory": str(place), "seconds": seconds}) + "\n", encoding="utf-8")
     return theta

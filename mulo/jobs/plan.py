@@ -34,7 +34,7 @@ def plan(config: Config, console: Console) -> int:
     print_plan(made, console)
     if config.plan.output is not None:
         with replacing(Path(config.plan.output)) as partial:
-            partial.write_text(json.dumps(made.to_dict(), indent=1, ensure_ascii=False) + "\n")
+            partial.write_text(json.dumps(made.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 

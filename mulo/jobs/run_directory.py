@@ -85,10 +85,10 @@ def open_run(config: Config) -> Path:
     digests = _digests(config, path / "data.json")
     path.mkdir(parents=True, exist_ok=True)
     with replacing(path / "config.yaml") as partial:
-        partial.write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
+        partial.write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))), encoding="utf-8")
     if digests:
         with replacing(path / "data.json") as partial:
-            partial.write_text(json.dumps(digests, indent=1) + "\n")
+            partial.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -97,7 +97,7 @@ def _digests(config: Config, stored: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for own in config.datasets:
         found |= data.digests(own)
-    then = json.loads(stored.read_text()) if stored.exists() else {}
+    then = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     if differing := [name for name in then if name in found and then[name] != found[name]]:
         raise DataError(
             f"run_dir={stored.parent} holds a run on other data: {', '.join(differing)} had another SHA-256, noted in "

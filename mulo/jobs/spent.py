@@ -14,7 +14,7 @@ _FILE = "spent.json"
 def seconds(folder: Path) -> float:
     """Spent in this folder so far; what a killed process spent last is missing."""
     path = folder / _FILE
-    return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.exists() else 0.0
 
 
 @contextmanager
@@ -25,4 +25,6 @@ def spending(folder: Path) -> Iterator[None]:
         yield
     finally:
         with replacing(folder / _FILE) as partial:
-            partial.write_text(json.dumps({"seconds": round(before + time.monotonic() - began, 1)}) + "\n")
+            partial.write_text(
+                json.dumps({"seconds": round(before + time.monotonic() - began, 1)}) + "\n", encoding="utf-8"
+            )

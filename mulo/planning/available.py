@@ -24,7 +24,7 @@ def host_bytes(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
 
 def _meminfo(path: Path) -> int | None:
     try:
-        lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        lines = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
         return 1024 * int(lines["MemAvailable"].split()[0])
     except (OSError, KeyError, ValueError):
         return None
@@ -38,9 +38,9 @@ def _cgroup(folder: Path) -> int | None:
     ):
         try:
             stat = folder / Path(limit).parent / "memory.stat"
-            counts = dict(line.split() for line in stat.read_text().splitlines())
-            held = int((folder / used).read_text()) - int(counts[droppable])
-            return int((folder / limit).read_text()) - held
+            counts = dict(line.split() for line in stat.read_text(encoding="utf-8").splitlines())
+            held = int((folder / used).read_text(encoding="utf-8")) - int(counts[droppable])
+            return int((folder / limit).read_text(encoding="utf-8")) - held
         except (OSError, KeyError, ValueError):  # no such file, or "max": no limit
             continue
     return None

@@ -281,7 +281,7 @@ def test_files_are_checked_without_loading_jax(tmp_path):
         "except Exception as error: print(type(error).__name__, [m for m in ('jax', 'tensorflow_datasets', 'grain') "
         "if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "DataError []"
 
 
@@ -294,7 +294,7 @@ def test_a_job_without_its_data_is_refused_before_it_starts(tmp_path):
 def test_a_run_directory_notes_what_the_files_hold(tmp_path):
     files.fashion_mnist(tmp_path / "data")
     raw = {"data": {"name": "fashion_mnist", "path": str(tmp_path / "data")}, "run_dir": str(tmp_path / "run")}
-    noted = json.loads((open_run(parse(raw)) / "data.json").read_text())
+    noted = json.loads((open_run(parse(raw)) / "data.json").read_text(encoding="utf-8"))
     assert noted == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "data").iterdir()}
     raw = {"run_dir": str(tmp_path / "embedded")}
     assert not (open_run(parse(raw)) / "data.json").exists()
@@ -304,7 +304,7 @@ def test_a_run_directory_notes_what_the_files_hold(tmp_path):
 def test_a_stream_takes_memory_for_its_window_and_not_for_its_dataset(tmp_path):
     """740 MB of images through a window of 101 MB, of which old and new are there at a time."""
     command = [sys.executable, "-m", "tests.data.stream_memory", "60000", "60"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, cwd=Path(__file__).parents[2])
     assert json.loads(done.stdout)["growth"] < 300e6
 
 

@@ -94,7 +94,7 @@ def test_the_order_in_the_tar_and_a_folder_make_no_difference(published, tmp_pat
     mixed = write_tar(tmp_path / "mixed.tar.gz", [TEST[1], TRAIN[1], TEST[0], TRAIN[0]])
     with tarfile.open(published) as archive:
         archive.extractall(tmp_path / "folder", filter="data")
-    (tmp_path / "folder/notes.txt").write_text("not a shard")
+    (tmp_path / "folder/notes.txt").write_text("not a shard", encoding="utf-8")
     for path in (mixed, tmp_path / "folder", tmp_path / "folder" / ROOT):
         dataset = load(settings(path))
         assert lm1b.digest(settings(path)) == same
@@ -170,7 +170,7 @@ def test_what_is_missing_is_refused_before_jax_is_loaded():
         "try: check(LM1BDataConfig())\nexcept DataError as error: print('data.path is not set' in str(error))\n"
         "print('jax' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.split() == ["True", "False"]
 
 
@@ -181,7 +181,7 @@ def test_tokenised_once_until_the_file_changes(tmp_path, model, kept, monkeypatc
     assert (first.parent, vocabulary) == (kept, VOCABULARY)
     assert sorted(file.name for file in first.iterdir()) == ["meta.json", "test.npy", "train.npy"]
     assert "tokenising own.tar.gz" in capsys.readouterr().err
-    counts = json.loads((first / "meta.json").read_text())["tokens"]
+    counts = json.loads((first / "meta.json").read_text(encoding="utf-8"))["tokens"]
     assert counts == {split: len(tokens) for split, tokens in lm1b.memory_mapped(first).items()}
     with monkeypatch.context() as patched:
         patched.setattr(lm1b_files, "shards", lambda _: pytest.fail("read again"))
@@ -246,7 +246,7 @@ def test_an_incomplete_tar_is_refused(tmp_path, left_out, said):
 
 
 def test_a_cache_that_cannot_be_written_is_said(published, model, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(DataError, match="set XDG_CACHE_HOME to a folder that can be written"):
         load(settings(published, tokenizer_path=str(model)))

@@ -63,14 +63,14 @@ def test_each_file_is_in_the_split_of_its_hash_in_the_order_of_paths(library):
 
 def test_the_digest_tells_contents_and_names_apart_and_nothing_else(library, tmp_path):
     first = read(library)
-    (library / OTHERS[0]).write_text("changed")
+    (library / OTHERS[0]).write_text("changed", encoding="utf-8")
     os.utime(library / NAMES[0], (0, 0))
     library.rename(tmp_path / "moved")
     moved = tmp_path / "moved"
     assert read(moved) == first
     (moved / NAMES[0]).rename(moved / "package/renamed.py")
     renamed = read(moved).digest
-    (moved / NAMES[1]).write_text("changed")
+    (moved / NAMES[1]).write_text("changed", encoding="utf-8")
     assert len({first.digest, renamed, read(moved).digest}) == 3
 
 
@@ -90,7 +90,7 @@ def test_a_library_without_sources_is_refused(tmp_path, kind):
     elif kind != "missing":
         root.mkdir()
     if kind == "one file":
-        (root / "one.py").write_text("x")
+        (root / "one.py").write_text("x", encoding="utf-8")
     with pytest.raises(DataError, match=r"lib, and cannot: .* choose other data, such as data=synthetic"):
         read(root)
 
@@ -208,7 +208,7 @@ def test_a_vocabulary_of_bytes_is_refused():
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):
-    (tmp_path / "text.model").write_text("no model")
+    (tmp_path / "text.model").write_text("no model", encoding="utf-8")
     for name in ("text.model", "missing.model"):
         with pytest.raises(DataError, match=f"{name} cannot be read as a SentencePiece model"):
             tokenizer.read(tmp_path / name)

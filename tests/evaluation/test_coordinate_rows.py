@@ -84,7 +84,7 @@ def test_csv_returns_the_rows(tmp_path):
     write_rows(written, tmp_path / "deep" / "rows.csv")
     read = read_rows(tmp_path / "deep" / "rows.csv")
     assert as_text(read) == as_text(written)
-    assert (tmp_path / "deep" / "rows.csv").read_text().startswith(HEADER)
+    assert (tmp_path / "deep" / "rows.csv").read_text(encoding="utf-8").startswith(HEADER)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,6 @@ def test_csv_returns_the_rows(tmp_path):
     ],
 )
 def test_other_csv_files_are_refused(tmp_path, text, said):
-    (tmp_path / "rows.csv").write_text(text)
+    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
     with pytest.raises(MuloError, match=said):
         read_rows(tmp_path / "rows.csv")

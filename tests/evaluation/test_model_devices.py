@@ -58,7 +58,7 @@ def test_no_whole_matrix_travels(compared):
 
 
 def losses(path):
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return [float(row[key]) for row in csv.DictReader(file) for key in ("train_loss", "test_loss")]
 
 

@@ -44,7 +44,7 @@ def test_csv_returns_every_float_exactly(tmp_path):
 def test_csv_text(tmp_path):
     row = Result("a,b", "sp", "mlp", 64, 3, 10, 2, np.float32(0.5), math.nan, "diverged(7)")
     write_csv([row], tmp_path / "deep" / "results.csv")
-    assert (tmp_path / "deep" / "results.csv").read_text() == (
+    assert (tmp_path / "deep" / "results.csv").read_text(encoding="utf-8") == (
         "optimizer,parametrization,task,width,depth,steps,seed,train_loss,test_loss,status\n"
         '"a,b",sp,mlp,64,3,10,2,0.5,nan,diverged(7)\n'
     )
@@ -62,23 +62,23 @@ def test_csv_text(tmp_path):
 )
 def test_csv_of_another_shape_is_refused(tmp_path, text, said):
     path = tmp_path / "results.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(MuloError, match=said):
         read_csv(path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "kept.txt"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
 
     def fail():
         with replacing(path) as partial:
-            partial.write_text("half")
+            partial.write_text("half", encoding="utf-8")
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
         fail()
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("kept.txt", "old")]
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("kept.txt", "old")]
 
 
 def test_summary_against_the_statistics_module():

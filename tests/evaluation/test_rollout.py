@@ -91,8 +91,10 @@ def test_a_grid_goes_on_where_it_stopped(task, tmp_path):
 def test_rows_of_a_cell_cut_off_while_writing_are_dropped(task, tmp_path):
     cells = [Cell(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
     run_grid(cells, 1, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
-    table = (tmp_path / "results.csv").read_text()
-    (tmp_path / "results.csv").write_text(table + table.splitlines()[-1].replace("two", "three") + "\n")
+    table = (tmp_path / "results.csv").read_text(encoding="utf-8")
+    (tmp_path / "results.csv").write_text(
+        table + table.splitlines()[-1].replace("two", "three") + "\n", encoding="utf-8"
+    )
     assert [result.optimizer for result in Record(tmp_path).results] == ["one", "two"]
 
 

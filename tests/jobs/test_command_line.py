@@ -23,7 +23,7 @@ def main_job(tmp_path_factory):
 
 
 def rows(path):
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -93,7 +93,9 @@ def test_a_signal_saves_and_says_how_to_go_on(main_job, tmp_path, number, code):
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     metrics = tmp_path / "run/metrics.jsonl"
     deadline = time.monotonic() + 240
-    while not (metrics.exists() and metrics.read_text().count("\n") > 4) and time.monotonic() < deadline:
+    while (
+        not (metrics.exists() and metrics.read_text(encoding="utf-8").count("\n") > 4) and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
     os.kill(process.pid, number)
     _, errors = process.communicate(timeout=60)

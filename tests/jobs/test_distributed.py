@@ -29,7 +29,7 @@ def start(cwd, *arguments):
     started = []
     for index in "01":
         told = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": index}
-        output = (cwd / f"output{index}").open("w")
+        output = (cwd / f"output{index}").open("w", encoding="utf-8")
         started.append(subprocess.Popen(command, cwd=cwd, env=environment() | told, stdout=output, stderr=output))
     return started
 
@@ -78,7 +78,7 @@ def test_two_processes_find_the_theta_of_two_devices(folder, resumed, monkeypatc
 
     One device has a program of another batch size, which XLA may fuse otherwise (`tests/meta/test_devices.py`).
     """
-    assert resumed == [0, 0], (folder / "output0").read_text()
+    assert resumed == [0, 0], (folder / "output0").read_text(encoding="utf-8")
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
     alone = mulo(*SETTINGS, "run_dir=one", cwd=folder)
     assert alone.code == 0, alone.err
@@ -92,9 +92,11 @@ def test_two_processes_find_the_theta_of_two_devices(folder, resumed, monkeypatc
 def test_only_the_leader_writes(folder, resumed):
     assert steps_logged(folder / "two") == list(range(21))
     # Gloo greets from every process, whatever one asks of it.
-    said = [line for line in (folder / "output1").read_text().splitlines() if line and "[Gloo]" not in line]
+    said = [
+        line for line in (folder / "output1").read_text(encoding="utf-8").splitlines() if line and "[Gloo]" not in line
+    ]
     assert said == []
-    assert "20/20" in (folder / "output0").read_text()
+    assert "20/20" in (folder / "output0").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_every_core_is_a_device_unless_it_is_too_late_or_decided(tmp_path):
     def devices(before="", **told):
         alone = {key: value for key, value in os.environ.items() if key != "JAX_NUM_CPU_DEVICES"}
         command = [sys.executable, "-c", ask.format(before)]
-        return int(subprocess.run(command, env=alone | told, capture_output=True, text=True, check=True).stdout)
+        return int(subprocess.run(command, env=alone | told, capture_output=True, encoding="utf-8", check=True).stdout)
 
     assert devices() == cores
     assert devices(JAX_NUM_CPU_DEVICES="3") == 3

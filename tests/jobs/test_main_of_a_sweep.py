@@ -55,7 +55,9 @@ def runs(tmp_path_factory):
 
 
 def test_jobs_share_a_meta_training(runs):
-    places = [json.loads((runs / job / "theta.json").read_text())["directory"] for job in ("first", "second")]
+    places = [
+        json.loads((runs / job / "theta.json").read_text(encoding="utf-8"))["directory"] for job in ("first", "second")
+    ]
     assert places[0] == places[1]
     assert len(list((runs / "runs" / "theta").iterdir())) == 1
     assert (runs / places[0] / "metrics.jsonl").exists()
@@ -72,7 +74,7 @@ def test_the_grid_is_depths_times_horizons(runs):
 
 
 def trials(runs, job):
-    with (runs / job / "tuning.csv").open() as file:
+    with (runs / job / "tuning.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -55,7 +55,7 @@ def train(folder, stop=None, **changes):
 
 
 def records(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_cut_three_times_at_random_steps(uncut, tmp_path):
 def test_rows_logged_after_the_last_checkpoint_are_computed_again(uncut, tmp_path):
     with pytest.raises(Interrupted):
         train(tmp_path, StopAfter(5))
-    with (tmp_path / "metrics.jsonl").open("a") as file:  # as a kill between two saves leaves it
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:  # as a kill between two saves leaves it
         file.write('{"outer_step": 6, "meta_loss": 99.0}\n{"outer_st')
     assert trees.digest(train(tmp_path)) == uncut[1]
     assert records(tmp_path) == records(uncut[0])

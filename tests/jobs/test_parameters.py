@@ -9,7 +9,7 @@ from tests.test_configs import composed
 
 
 def rows(folder):
-    with (folder / "parameters.csv").open() as file:
+    with (folder / "parameters.csv").open(encoding="utf-8") as file:
         return {row["parameter"]: row for row in csv.DictReader(file)}
 
 
@@ -44,4 +44,4 @@ def test_every_network_of_a_mixed_task_has_its_table(tmp_path, capsys):
     parameters(config, tmp_path)
     printed = capsys.readouterr().out
     assert all(f"{name}, mup" in printed for name in ("mlp_w8_d3", "mlp_w16_d3", "vit_w16_d3", "vit_w64_d3"))
-    assert "mlp_w8_d3" in (tmp_path / "parameters.csv").read_text()
+    assert "mlp_w8_d3" in (tmp_path / "parameters.csv").read_text(encoding="utf-8")

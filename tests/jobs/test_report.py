@@ -55,7 +55,9 @@ def test_a_record_is_written_anew_in_its_place(reported):
 def test_the_place_and_the_name_can_be_chosen(jobs, tmp_path):
     done = mulo("mode=report", f"report.of={jobs}", "report.into=elsewhere", "report.name=mine", cwd=tmp_path)
     assert done.code == 0, done.err
-    assert (tmp_path / "elsewhere/mine/README.md").read_text().startswith("# figure/made_up, scale cpu\n")
+    assert (
+        (tmp_path / "elsewhere/mine/README.md").read_text(encoding="utf-8").startswith("# figure/made_up, scale cpu\n")
+    )
 
 
 def test_jax_is_not_loaded(jobs, tmp_path):
@@ -65,7 +67,7 @@ def test_jax_is_not_loaded(jobs, tmp_path):
         "assert attempt.alone(config) == 0\n"
         "print([name for name in ('jax', 'flax', 'orbax', 'wandb') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=True,
                           env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -74,9 +76,9 @@ def test_what_is_no_sweep_is_refused(tmp_path):
     assert "no such directory" in refused(of=str(tmp_path / "missing")).lower()
     assert "no config.yaml in any folder" in refused(of=str(tmp_path))
     (tmp_path / "job").mkdir()
-    (tmp_path / "job/config.yaml").write_text("a: [\n")
+    (tmp_path / "job/config.yaml").write_text("a: [\n", encoding="utf-8")
     assert "is not readable as the configuration of a job" in refused(of=str(tmp_path))
-    (tmp_path / "job/config.yaml").write_text("colour: blue\n")
+    (tmp_path / "job/config.yaml").write_text("colour: blue\n", encoding="utf-8")
     assert "colour=blue is not a setting" in refused(of=str(tmp_path))
     with pytest.raises(ConfigError, match=r"mode=report needs report\.of"):
         preflight.resolve({"mode": "report"}, set())

@@ -33,11 +33,11 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, library, settings):
     library("a1")
     for _ in range(2):
         folder = open_run(job(tmp_path, **settings))
-        assert json.loads((folder / "data.json").read_text()) == {"stdlib_text": "a1"}
+        assert json.loads((folder / "data.json").read_text(encoding="utf-8")) == {"stdlib_text": "a1"}
     library("b2")
     with pytest.raises(DataError, match=r"a run on other data: stdlib_text had another SHA-256"):
         open_run(job(tmp_path, **settings))
-    assert json.loads((folder / "data.json").read_text()) == {"stdlib_text": "a1"}
+    assert json.loads((folder / "data.json").read_text(encoding="utf-8")) == {"stdlib_text": "a1"}
 
 
 def test_data_that_are_the_same_everywhere_need_no_note(tmp_path):

@@ -25,7 +25,7 @@ HOLD += "with locked(Path(sys.argv[1]), print): print('held', flush=True); time.
 @pytest.fixture
 def holder(tmp_path):
     """Another process that is at work in the folder."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, encoding="utf-8")
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
@@ -33,7 +33,7 @@ def holder(tmp_path):
 
 
 def stored(folder):
-    return json.loads((folder / "job.json").read_text())
+    return json.loads((folder / "job.json").read_text(encoding="utf-8"))
 
 
 def test_a_job_that_comes_to_its_end_is_finished(tmp_path):
@@ -75,7 +75,7 @@ def test_what_ended_a_job_is_told(tmp_path, error, told):
     trace = tmp_path / "error.txt"
     assert trace.exists() == (told[0] == "failed")
     if trace.exists():
-        assert "raise error" in trace.read_text()
+        assert "raise error" in trace.read_text(encoding="utf-8")
     with recorded(tmp_path, "evaluate"):
         pass
     assert not trace.exists()
@@ -100,7 +100,7 @@ def test_nothing_is_left_to_do_only_in_the_mode_that_finished(tmp_path):
 
 
 def test_half_a_file_counts_as_none(tmp_path):
-    (tmp_path / "job.json").write_text('{"status": "fin')
+    (tmp_path / "job.json").write_text('{"status": "fin', encoding="utf-8")
     assert read(tmp_path) is None
 
 
@@ -115,15 +115,15 @@ def test_provenance_names_versions_commit_and_devices(tmp_path):
 def test_a_changed_checkout_is_dirty(tmp_path):
     def git(*arguments):
         own = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments]
-        return subprocess.run(own, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(own, cwd=tmp_path, check=True, capture_output=True, encoding="utf-8").stdout.strip()
 
     git("init")
-    (tmp_path / "file").write_text("1")
+    (tmp_path / "file").write_text("1", encoding="utf-8")
     git("add", "file")
     git("commit", "-m", "One")
     head = git("rev-parse", "HEAD")[:12]
     assert provenance.commit(tmp_path) == head
-    (tmp_path / "file").write_text("2")
+    (tmp_path / "file").write_text("2", encoding="utf-8")
     assert provenance.commit(tmp_path) == f"{head}-dirty"
     (tmp_path / "inside").mkdir()
     assert provenance.commit(tmp_path / "inside").startswith("mulo ")
@@ -184,7 +184,7 @@ def test_rows_tell_the_last_event_of_each_job(tmp_path, holder):
     log.append("started", job=1, overrides=["a=1"], directory=str(tmp_path))
     log.append("started", job=2, overrides=["a=2"])
     log.append("finished", job=2, overrides=["a=2"], exit_code=0, seconds=2.5)
-    with log.path.open("a") as file:
+    with log.path.open("a", encoding="utf-8") as file:
         file.write('{"event": "fini')  # a line under way
     found = [settled(row) for row in rows(log.read(), [[f"a={value}"] for value in range(4)])]
     assert [row.status for row in found] == ["killed", "running", "finished", "not started"]

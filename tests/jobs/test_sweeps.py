@@ -34,7 +34,7 @@ run.main()
 
 def events(place):
     paths = sorted((place / "runs/multirun").glob("*.jsonl"))
-    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def directory(place, seed):
@@ -43,7 +43,7 @@ def directory(place, seed):
 
 
 def job(place, seed):
-    return json.loads((directory(place, seed) / "job.json").read_text())
+    return json.loads((directory(place, seed) / "job.json").read_text(encoding="utf-8"))
 
 
 def traces(folder):
@@ -57,8 +57,8 @@ def broken(tmp_path_factory):
     """A sweep of four, of which one is refused and one meets a bug, and what the bug left behind."""
     place = tmp_path_factory.mktemp("sweep")
     command = [sys.executable, "-c", BUG, *SHORT, "seed=0,1,-1,2"]
-    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True, timeout=300)
-    return place, done, (job(place, 1), (directory(place, 1) / "error.txt").read_text())
+    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, encoding="utf-8", timeout=300)
+    return place, done, (job(place, 1), (directory(place, 1) / "error.txt").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_finished_sweep_is_repeated_without_jax(broken, restarted):
     place, *_ = broken
     script = "import sys\nfrom mulo.run import main\ntry:\n    main()\nfinally:\n    print('jax' in sys.modules)"
     command = [sys.executable, "-c", script, *SHORT, "seed=0,1,2"]
-    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=place, env=environment(), capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     assert "3 jobs: 3 skipped (done before)." in done.stdout
     assert done.stdout.endswith("False\n")
@@ -114,7 +114,7 @@ def test_a_finished_sweep_is_repeated_without_jax(broken, restarted):
 def started(place, *arguments, **more):
     command = [sys.executable, "-m", "mulo.run", *arguments]
     told = environment() | {"JAX_NUM_CPU_DEVICES": "1"}
-    with (place / "launch.txt").open("a") as file:
+    with (place / "launch.txt").open("a", encoding="utf-8") as file:
         return subprocess.Popen(command, cwd=place, env=told, stdout=file, stderr=file, start_new_session=True, **more)
 
 
@@ -127,7 +127,7 @@ def wait_for(condition, seconds=200):
 
 def under_way(place, lines=1):
     files = (place / "runs").glob("*/metrics.jsonl")
-    return any(path.read_text().count("\n") > lines for path in files)
+    return any(path.read_text(encoding="utf-8").count("\n") > lines for path in files)
 
 
 ENDLESS = ("-m", "mode=meta_train", *TINY, "recipe.outer_steps=100000", "seed=0,1,2")
@@ -147,12 +147,12 @@ def test_a_signal_stops_the_sweep_and_saves(tmp_path, launcher, number, whole_gr
     wait_for(lambda: under_way(tmp_path))
     (os.killpg if whole_group else os.kill)(process.pid, number)
     assert process.wait(120) == 128 + number
-    said = (tmp_path / "launch.txt").read_text()
+    said = (tmp_path / "launch.txt").read_text(encoding="utf-8")
     assert "Traceback" not in said
     at_work = {event["directory"] for event in events(tmp_path) if event["event"] == "started"}
     assert len(at_work) == {"basic": 1, "joblib": 2, "submitit_local": 3}[launcher]
     for folder in at_work:
-        found = json.loads((Path(folder) / "job.json").read_text())
+        found = json.loads((Path(folder) / "job.json").read_text(encoding="utf-8"))
         assert (found["status"], found["exit_code"]) == ("interrupted", 128 + number)
     assert f"{len(at_work)} interrupted" in said
     assert any(load(folder).meta.step > 1 for folder in at_work)
@@ -165,7 +165,7 @@ def test_a_killed_worker_is_told_without_a_wall_of_text(tmp_path):
     worker = next(event for event in events(tmp_path) if event["event"] == "started")
     os.kill(int(worker["process"].rpartition(":")[2]), signal.SIGKILL)
     assert process.wait(120) == 1
-    said = (tmp_path / "launch.txt").read_text()
+    said = (tmp_path / "launch.txt").read_text(encoding="utf-8")
     assert "A worker process ended without a word" in said
     assert "Traceback" not in said
     assert "3 jobs: 2 killed, 1 not started. The same command goes on with what is missing." in said
@@ -175,12 +175,16 @@ def test_a_run_directory_in_use_is_refused(tmp_path):
     alone = [argument for argument in ENDLESS if argument not in ("-m", "seed=0,1,2")]
     process = started(tmp_path, *alone, "run_dir=run")
     wait_for(lambda: (tmp_path / "run/job.json").exists())
-    before = (tmp_path / "run/job.json").read_text()
+    before = (tmp_path / "run/job.json").read_text(encoding="utf-8")
     done = mulo(*alone, "run_dir=run", cwd=tmp_path)
     assert done.code == 2
     assert f":{process.pid}, since " in done.err
     assert "run_dir=run is in use by another process" in done.err
-    assert json.loads(before)["starts"] == json.loads((tmp_path / "run/job.json").read_text())["starts"] == 1
+    assert (
+        json.loads(before)["starts"]
+        == json.loads((tmp_path / "run/job.json").read_text(encoding="utf-8"))["starts"]
+        == 1
+    )
     process.kill()
     process.wait()
 
@@ -203,7 +207,7 @@ def outcomes(place):
 def unkilled(tmp_path_factory):
     """What the sweep finds under Hydra's own launcher, one job after the other in one process."""
     place = tmp_path_factory.mktemp("unkilled")
-    assert started(place, *TWELVE).wait(1000) == 0, (place / "launch.txt").read_text()
+    assert started(place, *TWELVE).wait(1000) == 0, (place / "launch.txt").read_text(encoding="utf-8")
     return outcomes(place)
 
 
@@ -221,7 +225,7 @@ def kill_sometime(place, process, groups, chance):
 
 def finished_directories(place):
     paths = (place / "runs").glob("small_fc*/job.json")
-    return [path.parent for path in paths if json.loads(path.read_text())["status"] == "finished"]
+    return [path.parent for path in paths if json.loads(path.read_text(encoding="utf-8"))["status"] == "finished"]
 
 
 @pytest.mark.slow
@@ -236,10 +240,13 @@ def test_a_sweep_killed_twice_finds_the_same(tmp_path, launcher, unkilled):
         kill_sometime(tmp_path, process, () if spares_jobs else launched, chance)
         before |= {folder: traces(folder) for folder in finished_directories(tmp_path)}
     assert started(tmp_path, *TWELVE, f"hydra/launcher={launcher}").wait(1000) == 0
-    assert "12 jobs: " in (tmp_path / "launch.txt").read_text()
+    assert "12 jobs: " in (tmp_path / "launch.txt").read_text(encoding="utf-8")
     assert len(finished_directories(tmp_path)) == 12
     # The kills did hit something.
-    assert max(json.loads(path.read_text())["starts"] for path in (tmp_path / "runs").glob("*/job.json")) > 1
+    assert (
+        max(json.loads(path.read_text(encoding="utf-8"))["starts"] for path in (tmp_path / "runs").glob("*/job.json"))
+        > 1
+    )
     counts = Counter(event["directory"] for event in events(tmp_path) if event["event"] == "finished")
     assert sorted(counts.values()) == [1] * 12
     assert before == {folder: traces(folder) for folder in before}

@@ -177,7 +177,7 @@ def test_state_is_updated_in_place():
 
 def python(code, **environment):
     return subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, encoding="utf-8", check=False
     )
 
 
@@ -208,7 +208,7 @@ def test_without_a_compiler_updates_run_in_jax_and_say_so(monkeypatch):
 
 def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch):
     compiler = tmp_path / "broken"
-    compiler.write_text("#!/bin/sh\necho no such option >&2\nexit 1\n")
+    compiler.write_text("#!/bin/sh\necho no such option >&2\nexit 1\n", encoding="utf-8")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

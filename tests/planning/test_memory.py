@@ -98,16 +98,16 @@ def test_a_main_job_is_refused_before_anything_is_made(monkeypatch):
 
 def test_the_smaller_of_machine_and_container_is_available(tmp_path):
     meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 100 kB\nMemAvailable:   50 kB\n")
+    meminfo.write_text("MemTotal: 100 kB\nMemAvailable:   50 kB\n", encoding="utf-8")
     assert host_bytes(meminfo, tmp_path) == 51_200
     for name, content in (("memory.max", "30000"), ("memory.current", "9000"), ("memory.stat", "inactive_file 4000\n")):
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, encoding="utf-8")
     assert host_bytes(meminfo, tmp_path) == 25_000
-    (tmp_path / "memory.max").write_text("max")
+    (tmp_path / "memory.max").write_text("max", encoding="utf-8")
     assert host_bytes(meminfo, tmp_path) == 51_200
     old = tmp_path / "memory"
     old.mkdir()
     for name, content in (("limit_in_bytes", "20000"), ("usage_in_bytes", "9000"), ("stat", "total_inactive_file 0\n")):
-        (old / f"memory.{name}").write_text(content)
+        (old / f"memory.{name}").write_text(content, encoding="utf-8")
     assert host_bytes(meminfo, tmp_path) == 11_000
     assert host_bytes(tmp_path / "nowhere", tmp_path / "nowhere") is None

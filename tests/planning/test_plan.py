@@ -31,11 +31,11 @@ def hours(*overrides):
 
 def rows():
     """(arguments, planned hours) as the page has them."""
-    return re.findall(r"^\| `(.+?)` \| (\S+) h \|", PAGE.read_text(), flags=re.MULTILINE)
+    return re.findall(r"^\| `(.+?)` \| (\S+) h \|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 def shared():
-    return re.search(r"python -m mulo\.run (mode=plan .+?) …", PAGE.read_text()).group(1).split()[1:]
+    return re.search(r"python -m mulo\.run (mode=plan .+?) …", PAGE.read_text(encoding="utf-8")).group(1).split()[1:]
 
 
 def test_the_page_has_the_papers_recipes():
@@ -81,7 +81,7 @@ def test_a_plan_is_printed_and_written(tmp_path):
     screen = io.StringIO()
     config = composed("mode=plan", "plan.device=v5e", *SMALL, f"plan.output={tmp_path}/plan.json")
     assert plan(config, Console(file=screen, width=160)) == 0
-    written = json.loads((tmp_path / "plan.json").read_text())
+    written = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
     assert written["seconds"] == on("v5e").seconds
     assert written["optimizees"][0]["parameters"] == 64 * 4 + 4 + 4 * 10 + 10
     for said in ("mlp_w4_d1", "TPU v5e", "Peak memory of meta-training", "Assumed"):
@@ -148,7 +148,7 @@ def test_estimated_memory_is_near_what_a_process_takes():
     few = ["recipe.pairs=4", "recipe.truncation=2", "recipe.min_length=2", "recipe.max_length=4", "task.depth=3"]
     done = subprocess.run(
         [sys.executable, "-c", RESIDENT, *arguments, *few],
-        env=environment(), cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+        env=environment(), cwd=Path(__file__).parents[2], capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     estimate, taken = map(int, done.stdout.split())

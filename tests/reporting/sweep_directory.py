@@ -48,13 +48,15 @@ def write_job(folder, settings, rows, status="finished", reason=None, place="eva
     """One run directory: `rows` are (width, steps, seed, loss), inf for a divergence, and their curves."""
     folder.mkdir(parents=True)
     OmegaConf.save(OmegaConf.create(settings), folder / "config.yaml")
-    (folder / "job.json").write_text(json.dumps(_status(status, reason)))
+    (folder / "job.json").write_text(json.dumps(_status(status, reason)), encoding="utf-8")
     if settings["optimizer"]["architecture"] == "adamw":
-        (folder / "tuning.csv").write_text("task,width,learning_rate,train_loss\nmlp,16,0.1,1.0\nmlp,16,0.2,2.0\n")
-        (folder / "spent.json").write_text('{"seconds": 7.5}\n')
+        (folder / "tuning.csv").write_text(
+            "task,width,learning_rate,train_loss\nmlp,16,0.1,1.0\nmlp,16,0.2,2.0\n", encoding="utf-8"
+        )
+        (folder / "spent.json").write_text('{"seconds": 7.5}\n', encoding="utf-8")
     else:
         theta = {"directory": f"{HOME}/theta/one-seed{settings['seed']}", "seconds": 60.0 + settings["seed"]}
-        (folder / "theta.json").write_text(json.dumps(theta))
+        (folder / "theta.json").write_text(json.dumps(theta), encoding="utf-8")
     if rows:
         write_results(folder / place, settings, rows, curves)
 
@@ -71,7 +73,7 @@ def write_results(folder, settings, rows, curves):
     """results.csv, and curves.npz with curves that fall to the final loss."""
     folder.mkdir(parents=True)
     scheme, arrays = settings["optimizer"]["parametrization"], {}
-    with (folder / "results.csv").open("w", newline="") as file:
+    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for width, steps, seed, loss in rows:

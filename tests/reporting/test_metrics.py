@@ -22,7 +22,7 @@ def steps(path):
 def test_a_row_is_on_disk_as_soon_as_it_is_appended(tmp_path):
     log = MetricsLog(tmp_path / "run" / "metrics.jsonl")
     log.append({"outer_step": 1, "meta_loss": 0.25, "note": "µP\u2028"})
-    assert log.path.read_text().split("\n") == [
+    assert log.path.read_text(encoding="utf-8").split("\n") == [
         '{"outer_step": 1, "meta_loss": 0.25, "note": "µP\u2028"}',
         "",
     ]
@@ -36,7 +36,7 @@ def test_non_finite_floats_are_strict_json_and_return(tmp_path):
     def refuse(constant):
         raise AssertionError(constant)
 
-    strict = json.loads(log.path.read_text(), parse_constant=refuse)
+    strict = json.loads(log.path.read_text(encoding="utf-8"), parse_constant=refuse)
     assert strict == {"a": "nan", "b": "inf", "c": ["-inf", {"d": "nan"}], "e": None, "f": True}
     (row,) = read(log.path)
     assert math.isnan(row["a"])
@@ -47,7 +47,7 @@ def test_non_finite_floats_are_strict_json_and_return(tmp_path):
 def test_scalar_arrays_become_numbers(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.append({"loss": np.float32(0.5), "outer_step": np.int64(3), "gone": np.array(np.nan)})
-    assert log.path.read_text() == '{"loss": 0.5, "outer_step": 3, "gone": "nan"}\n'
+    assert log.path.read_text(encoding="utf-8") == '{"loss": 0.5, "outer_step": 3, "gone": "nan"}\n'
 
 
 def test_keep_until_drops_what_a_resumed_job_logs_again(tmp_path):
@@ -98,6 +98,8 @@ def test_half_a_letter_at_the_end_is_dropped(tmp_path):
 
 def test_damage_elsewhere_is_an_error_that_names_the_line(tmp_path):
     log = filled(tmp_path / "metrics.jsonl", [1, 2, 3])
-    log.path.write_text(log.path.read_text().replace('{"outer_step": 2', '"outer_step": 2'))
+    log.path.write_text(
+        log.path.read_text(encoding="utf-8").replace('{"outer_step": 2', '"outer_step": 2'), encoding="utf-8"
+    )
     with pytest.raises(MuloError, match=r"metrics\.jsonl, line 2 is not JSON"):
         log.keep_until(3)

@@ -146,7 +146,7 @@ def test_meta_training_widths_that_are_not_shown_leave_no_trace(tmp_path):
     """As in an evaluation far beyond them: neither a shade nor, what would squeeze the panels, a text outside."""
     plots.loss_over_width(summaries(), tmp_path / "near", [64], "Shown")
     plots.loss_over_width(summaries(), tmp_path / "far", [4, 8], "Not shown")  # a layout that fails would warn
-    near, far = ((tmp_path / f"{name}.svg").read_text() for name in ("near", "far"))
+    near, far = ((tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in ("near", "far"))
     assert "#eef1f4" in near
     assert "#eef1f4" not in far
 

@@ -30,7 +30,7 @@ def gathered(jobs):
 def written(gathered, tmp_path_factory):
     folder = tmp_path_factory.mktemp("records") / "made_up"
     record.write(gathered, folder)
-    (folder / "notes.md").write_text("By hand: | *kept* |\n")
+    (folder / "notes.md").write_text("By hand: | *kept* |\n", encoding="utf-8")
     record.write_up(folder)
     return folder
 
@@ -63,8 +63,8 @@ def test_a_record_written_anew_is_the_same_byte_for_byte(gathered, written, tmp_
 
 
 def test_notes_are_kept_as_they_are(written):
-    assert "## Notes\n\nBy hand: | *kept* |\n" in (written / "README.md").read_text()
-    assert (written / "notes.md").read_text() == "By hand: | *kept* |\n"
+    assert "## Notes\n\nBy hand: | *kept* |\n" in (written / "README.md").read_text(encoding="utf-8")
+    assert (written / "notes.md").read_text(encoding="utf-8") == "By hand: | *kept* |\n"
 
 
 def test_no_place_or_person_of_the_machine_is_in_a_record(written):
@@ -74,7 +74,7 @@ def test_no_place_or_person_of_the_machine_is_in_a_record(written):
 
 
 def test_results_are_those_of_the_jobs(written):
-    with (written / "results.csv").open() as file:
+    with (written / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3 * 2 * 3
     assert set(rows[0]) >= {"contestant", "data", "meta_seed", "seed", "train_loss", "test_loss", "status"}
@@ -98,7 +98,7 @@ def test_curves_are_thinned_float32_and_end_where_a_seed_diverges(gathered):
 
 
 def test_the_readme_has_medians_quartiles_and_what_exploded(written):
-    text = (written / "README.md").read_text()
+    text = (written / "README.md").read_text(encoding="utf-8")
     # Of µLO_M at width 64: .400 .404 .408 .410 .414 .418 .420 .424 .428; of LO_M the fifth of six, and three infinite.
     assert "| 64 | **0.414 (0.408 … 0.420)** | 1.020 (1.010 … ∞), 3/9 exploded | 0.714 (0.708 … 0.720) |" in text
     assert "3 meta-seeds (0, 1, 2), each with 3 evaluation seeds" in text
@@ -111,7 +111,7 @@ def test_the_readme_has_medians_quartiles_and_what_exploded(written):
 
 
 def test_the_page_holds_curves_tables_and_claims(written):
-    page = (written / "index.html").read_text()
+    page = (written / "index.html").read_text(encoding="utf-8")
     for said in (
         "Undecided: µP is better",
         "Training loss over inner steps",
@@ -131,12 +131,12 @@ def test_unfinished_and_failed_jobs_are_told(tmp_path):
     found = gather(folder)
     record.write(found, tmp_path / "record")
     record.write_up(tmp_path / "record")
-    text = (tmp_path / "record" / "README.md").read_text()
+    text = (tmp_path / "record" / "README.md").read_text(encoding="utf-8")
     assert "**Incomplete:** 2 of 8 jobs did not finish." in text
     assert "| LO_M | – | 7 | failed | No such file: …/file.bin |" in text
     assert "| LO_M | – | 8 | interrupted | Stopped by Ctrl-C. |" in text
-    assert "somebody" not in (tmp_path / "record" / "record.json").read_text()
-    assert "2 of 8 jobs did not finish" in (tmp_path / "record" / "index.html").read_text()
+    assert "somebody" not in (tmp_path / "record" / "record.json").read_text(encoding="utf-8")
+    assert "2 of 8 jobs did not finish" in (tmp_path / "record" / "index.html").read_text(encoding="utf-8")
 
 
 def test_jobs_without_status_or_curves_still_make_a_record(tmp_path):
@@ -149,7 +149,7 @@ def test_jobs_without_status_or_curves_still_make_a_record(tmp_path):
     record.write(found, tmp_path / "record")
     record.write_up(tmp_path / "record")
     assert not (tmp_path / "record/curves.npz").exists()
-    assert "Commit not recorded" in (tmp_path / "record/README.md").read_text()
+    assert "Commit not recorded" in (tmp_path / "record/README.md").read_text(encoding="utf-8")
 
 
 def test_a_setting_that_varies_is_a_column_and_an_axis(tmp_path):
@@ -171,7 +171,7 @@ def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / f"jobs/{seed}"
         sweep.write_job(folder, sweep.config(seed=seed), [(16, 40, 0, 0.5)])
-        with (folder / "evaluation/results.csv").open("a") as file:
+        with (folder / "evaluation/results.csv").open("a", encoding="utf-8") as file:
             file.write("adamw,sp,mlp,16,3,40,0,0.7,0.8,finished\n")
     found = gather(tmp_path / "jobs").losses
     assert [(row.contestant, row.meta_seed) for row in found] == [("µLO_M", 0), ("adamw", 0), ("µLO_M", 1)]
@@ -205,10 +205,10 @@ def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
         )
     record.write(gather(tmp_path / "jobs"), tmp_path / "record")
     record.write_up(tmp_path / "record")
-    text = (tmp_path / "record/README.md").read_text()
+    text = (tmp_path / "record/README.md").read_text(encoding="utf-8")
     assert "| LO_M | µP | MLP | 0 | 2 | 0 | 0 | +0.500 |" in text
     assert "| µLO_M | µP | MLP | 2 | 0 | 0 | 0 |" in text
-    with (tmp_path / "record/results.csv").open() as file:
+    with (tmp_path / "record/results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 3
     assert {row["contestant"] for row in rows} == {"µLO_M", "LO_M"}
@@ -228,8 +228,8 @@ def test_a_damaged_record_is_refused(missing, gathered, tmp_path):
 
 def test_a_record_of_another_format_is_refused(gathered, tmp_path):
     record.write(gathered, tmp_path)
-    head = json.loads((tmp_path / "record.json").read_text())
-    (tmp_path / "record.json").write_text(json.dumps(head | {"format": 99}))
+    head = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
+    (tmp_path / "record.json").write_text(json.dumps(head | {"format": 99}), encoding="utf-8")
     with pytest.raises(MuloError, match="format 99"):
         record.read(tmp_path)
 

@@ -26,8 +26,8 @@ def children():
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
-            parent = next(line for line in status.read_text().splitlines() if line.startswith("PPid:"))
-            command = status.with_name("cmdline").read_text()
+            parent = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("PPid:"))
+            command = status.with_name("cmdline").read_text(encoding="utf-8")
         except OSError:
             continue
         if int(parent.split()[1]) == os.getpid() and "wandb" in command:
@@ -48,7 +48,9 @@ def test_none_imports_no_wandb_and_writes_nothing(tmp_path):
         "    mirror.log({'outer_step': 1}); mirror.picture('p', Path('missing.png'))\n"
         "sys.exit(sum(name.split('.')[0] == 'wandb' for name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, encoding="utf-8"
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 
@@ -83,7 +85,7 @@ def test_a_resumed_job_continues_its_run_and_another_job_has_its_own(tmp_path):
     for folder in ("a", "b", "a"):
         with WandbMirror(OFFLINE, tmp_path / folder, {}) as mirror:
             mirror.log({"outer_step": 1})
-        ids.append((tmp_path / folder / "wandb_id.txt").read_text().strip())
+        ids.append((tmp_path / folder / "wandb_id.txt").read_text(encoding="utf-8").strip())
     assert ids[0] == ids[2] != ids[1]
     for folder, run_id in zip("ab", ids, strict=False):
         files = {path.name for path in (tmp_path / folder).glob("wandb/offline-run-*/*.wandb")}
