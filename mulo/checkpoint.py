@@ -5,15 +5,17 @@ directory keeps the last two training checkpoints under `checkpoints/last/<outer
 `checkpoints/best/<outer step>`. Nothing in a checkpoint is executed: settings are parsed like those of a command line.
 """
 
-import hashlib
 import json
+import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mulo import distributed
+from mulo.checkpoint_folders import CHECKSUMS, check_files, checksums, clear, find, last_step
 from mulo.config import LearnedOptimizerConfig, parse_group
 from mulo.errors import CheckpointError
 from mulo.evaluation.results import replacing
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _KEEP_LAST = 2
-_CHECKSUMS = "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -62,30 +63,14 @@ class Loaded:
         return self.optimizer.transform(self.theta, num_steps, multipliers)
 
 
-def find(path: str | Path) -> Path:
-    """The checkpoint folder that a user's path means: itself, or the last one of a run directory.
+def latest(run_dir: Path) -> Meta | None:
+    """The checkpoint that a run goes on from; None where no save of it has come to its end.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: it is damaged.
     """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(
-            f"checkpoint={path} does not exist. Give a run directory or a folder under its checkpoints/."
-        )
-    if (path / "meta").is_dir():
-        return path
-    steps = _steps(path) or _steps(path / "checkpoints" / "last")
-    if not steps:
-        raise CheckpointError(
-            f"checkpoint={path} holds no checkpoint: it has neither a meta folder nor checkpoints/last/<step>. "
-            "Give a run directory or a folder under its checkpoints/."
-        )
-    return max(steps, key=lambda folder: int(folder.name))
-
-
-def _steps(folder: Path) -> list[Path]:
-    return [child for child in folder.glob("*") if child.name.isdigit() and (child / "meta").is_dir()]
+    step = last_step(run_dir / "checkpoints" / "last")
+    return None if step is None else read_meta(step)
 
 
 def read_meta(path: str | Path) -> Meta:
@@ -101,26 +86,10 @@ def read_meta(path: str | Path) -> Meta:
             advice = f"mulo {raw['mulo_version']} wrote it; this is mulo {__version__}: upgrade."
             raise CheckpointError(f"{folder} has checkpoint format {raw['format']}, and {FORMAT} is known. {advice}")
         optimizer = parse_group("optimizer", raw["optimizer"])
-        _check_files(folder)
+        check_files(folder)
         return Meta(folder, optimizer, raw["step"], raw["config"], raw["digests"], raw["mulo_version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(_damaged(folder, error)) from error
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of θ: damage can be told from them without loading JAX."""
-    files = sorted(path for path in (folder / "theta").rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _check_files(folder: Path) -> None:
-    path = folder / _CHECKSUMS
-    if not path.exists():  # a save cut off before its last file; the arrays' own digests still hold
-        return
-    found = _checksums(folder)
-    for name, checksum in json.loads(path.read_text(encoding="utf-8")).items():
-        if found.get(name) != checksum:
-            raise ValueError(f"{name} is {'not what was written' if name in found else 'missing'}")
 
 
 def _damaged(folder: Path, reason: object) -> str:
@@ -168,7 +137,7 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             items = reader.restore(meta.path.absolute(), args=args)
     except Exception as error:  # Orbax raises many kinds for damaged files
-        _silence_late_reads()
+        _silence_the_rest()
         raise CheckpointError(_damaged(meta.path, error)) from error
     for name in wanted:
         if trees.digest(items[name]) != meta.digests.get(name):
@@ -211,19 +180,37 @@ def _storable(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x) if getattr(x, "is_fully_addressable", True) else x, tree)
 
 
-def _silence_late_reads() -> None:
-    """Reads that Orbax leaves under way when one fails end on a closed event loop, and would print tracebacks."""
-    before = sys.excepthook
+def _silence_the_rest() -> None:
+    """Where one array fails, others are under way: they end on a closed event loop, and would print tracebacks."""
+    uncaught, unraisable = sys.excepthook, sys.unraisablehook
 
-    def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not (kind is RuntimeError and "Event loop is closed" in str(error)):
-            before(kind, error, trace)
+    def late(error: BaseException | None) -> bool:
+        return isinstance(error, RuntimeError) and "Event loop is closed" in str(error)
 
-    sys.excepthook = hook
+    def on_uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not late(error):
+            uncaught(kind, error, trace)
+
+    def on_unraisable(what: Any) -> None:
+        if not late(what.exc_value):
+            unraisable(what)
+
+    sys.excepthook, sys.unraisablehook = on_uncaught, on_unraisable
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """While open, and after an error, Orbax's threads print nothing of what is raised as well."""
+    hooks = sys.excepthook, sys.unraisablehook
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence_the_rest()
+    yield
+    sys.excepthook, sys.unraisablehook = hooks
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of one run directory; a context manager.
+    """Writes the checkpoints of one run directory, having cleared what unfinished saves left; a context manager.
 
     Args:
         run_dir: where `checkpoints/` goes.
@@ -234,9 +221,14 @@ class CheckpointWriter:
     def __init__(self, run_dir: Path, optimizer: LearnedOptimizerConfig, config: Mapping[str, Any]) -> None:
         import orbax.checkpoint as ocp
 
+        self._checkpoints = run_dir / "checkpoints"
+        if distributed.leads():
+            clear(self._checkpoints)
+        distributed.wait_for_all()
+
         def manager(kind: str, keep: int) -> Any:
             options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
-            return ocp.CheckpointManager(run_dir.absolute() / "checkpoints" / kind, options=options)
+            return ocp.CheckpointManager(self._checkpoints.absolute() / kind, options=options)
 
         self._optimizer, self._config = optimizer, config
         self._last, self._best = manager("last", _KEEP_LAST), manager("best", 1)
@@ -262,15 +254,21 @@ class CheckpointWriter:
         if step in manager.all_steps():
             return
         arrays = {name: ocp.args.StandardSave(_storable(tree)) for name, tree in items.items()}
-        manager.save(
-            step, args=ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items))), force=True
-        )
-        manager.wait_until_finished()
-        if not distributed.leads():
-            return
-        folder = self._folder(manager) / str(step)
-        with replacing(folder / _CHECKSUMS) as partial:
-            partial.write_text(json.dumps(_checksums(folder), indent=1), encoding="utf-8")
+        args = ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items)))
+        try:
+            with _told_once():
+                manager.save(step, args=args, force=True)
+                manager.wait_until_finished()
+            if distributed.leads():
+                self._seal(self._folder(manager) / str(step))
+        except Exception:
+            with suppress(OSError):  # room is made again; what is left the next start clears
+                clear(self._checkpoints)
+            raise
+
+    def _seal(self, folder: Path) -> None:
+        with replacing(folder / CHECKSUMS) as partial:
+            partial.write_text(json.dumps(checksums(folder), indent=1), encoding="utf-8")
 
     @staticmethod
     def _folder(manager: Any) -> Path:
@@ -285,6 +283,7 @@ class CheckpointWriter:
             "mulo_version": __version__,
             "optimizer": to_dict(self._optimizer),
             "step": step,
+            "checksums": CHECKSUMS,
             "config": dict(self._config),
             "digests": {name: trees.digest(tree) for name, tree in items.items()},
         }

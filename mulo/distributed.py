@@ -123,6 +123,11 @@ def anyone(here: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(here))))
 
 
+def wait_for_all() -> None:
+    """Returns once every process has come this far; all must call it."""
+    anyone(False)
+
+
 def on_host(array: Any) -> Any:
     """The whole of an array as a NumPy array, its parts fetched from the other processes; all must ask."""
     import jax

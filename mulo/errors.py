@@ -46,6 +46,10 @@ class MemoryLimitError(MuloError):
     """A job needs more memory than there is."""
 
 
+class FullDiskError(MuloError):
+    """There is no room for what a job writes; what it saved before is whole."""
+
+
 class BusyError(MuloError):
     """Another process is at work in the same folder."""
 

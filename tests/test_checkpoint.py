@@ -1,6 +1,9 @@
 """θ and all that gives it meaning come back as they were, or not at all."""
 
 import json
+import resource
+import shutil
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -9,9 +12,10 @@ import pytest
 
 import mulo
 from mulo import trees
-from mulo.checkpoint import CheckpointWriter, find, load, read_meta, restore
+from mulo.checkpoint import CheckpointWriter, find, latest, load, read_meta, restore
 from mulo.config import SmallFCConfig, VeLOConfig
-from mulo.errors import CheckpointError
+from mulo.errors import CheckpointError, FullDiskError
+from mulo.jobs import full_disk
 from mulo.optimizers import make_optimizer
 
 SETTINGS = SmallFCConfig(hidden_size=3, step_mult=0.02)
@@ -125,7 +129,90 @@ def test_damage_is_told_from_the_files_alone(run):
         read_meta(run)
 
 
-def test_a_checkpoint_without_checksums_is_read_all_the_same(run, theta):
-    (find(run) / "checksums.json").unlink()
+def test_a_checkpoint_of_a_version_that_wrote_no_checksums_is_read(run, theta):
+    as_before_checksums(find(run))
     loaded = load(run)
+    assert loaded.meta.step == 6
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), loaded.theta, theta))
+
+
+def as_before_checksums(folder):
+    metadata = folder / "meta/metadata"
+    meta = json.loads(metadata.read_text(encoding="utf-8"))
+    del meta["checksums"]
+    metadata.write_text(json.dumps(meta), encoding="utf-8")
+    (folder / "checksums.json").unlink()
+
+
+def cut_before_the_rename(step):
+    for name in ("theta", "meta"):
+        (step / name).rename(step / f"{name}.orbax-checkpoint-tmp")
+    (step / "checksums.json").unlink()
+    step.rename(step.with_name(f"{step.name}.orbax-checkpoint-tmp"))
+
+
+def cut_in_the_middle(step):
+    cut_before_the_last_file(step)
+    shutil.rmtree(step / "theta")
+
+
+def cut_before_the_last_file(step):
+    (step / "checksums.json").unlink()
+
+
+def cut_at_the_start(step):
+    shutil.rmtree(step)
+    step.mkdir()
+
+
+CUTS = [cut_before_the_rename, cut_in_the_middle, cut_before_the_last_file, cut_at_the_start]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_a_cut_save_left_is_stepped_over_and_cleared(run, theta, cut):
+    steps = [run / "checkpoints/last/6", run / "checkpoints/best/4"]
+    for step in steps:
+        cut(step)
+    assert load(run).meta.step == latest(run).step == 4
+    with CheckpointWriter(run, SETTINGS, {}) as writer:
+        left = {kind: [path.name for path in (run / "checkpoints" / kind).iterdir()] for kind in ("last", "best")}
+        assert left == {"last": ["4"], "best": []}
+        writer.save(6, theta, STATE)
+        writer.save_best(4, theta)
+    assert [load(step).meta.step for step in steps] == [6, 4]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_an_only_save_that_was_cut_off_is_no_checkpoint(tmp_path, theta, cut):
+    with CheckpointWriter(tmp_path, SETTINGS, {}) as writer:
+        writer.save(1, theta, STATE)
+    cut(tmp_path / "checkpoints/last/1")
+    assert latest(tmp_path) is None
+    for place in (tmp_path, tmp_path / "checkpoints/last", *(tmp_path / "checkpoints/last").iterdir()):
+        with pytest.raises(CheckpointError, match=rf"^{place} holds no checkpoint"):
+            load(place)
+
+
+@contextmanager
+def no_larger_files(limit):
+    """As on a full disk: a write beyond this many bytes fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_save_that_finds_the_disk_full_leaves_the_earlier_ones(run, theta):
+    with (
+        CheckpointWriter(run, SETTINGS, {}) as writer,
+        pytest.raises(FullDiskError, match=rf"^{run} could not be written: File too large\. What was saved before is"),
+        full_disk.told(run),
+        no_larger_files(500),
+    ):
+        writer.save(8, theta, STATE)
+    assert load(run).meta.step == 6
+    with CheckpointWriter(run, SETTINGS, {}) as writer:
+        writer.save(8, theta, STATE)
+    assert load(run).meta.step == 8

@@ -24,6 +24,7 @@ LAYERS = [
     ["meta"],
     ["evaluation"],
     ["planning"],
+    ["checkpoint_folders"],
     ["checkpoint"],
     ["exchange"],
     ["reporting"],

@@ -16,7 +16,7 @@ from rich.console import Console
 from mulo import distributed, kernel_library, locks
 from mulo.config import Config
 from mulo.errors import BusyError, MuloError
-from mulo.jobs import run_directory, status
+from mulo.jobs import full_disk, run_directory, status
 from mulo.jobs.events import Log
 from mulo.jobs.report import report
 from mulo.jobs.status import Status, finished, outcome, recorded
@@ -35,10 +35,16 @@ def alone(config: Config) -> int:
     """
     folder = _directory(config)
     if folder is None:
-        return _run(config)
-    with _leaving_nothing(folder), _locked(folder), stopped_at_once(), recorded(folder, config.mode) as record:
+        return _run(config, folder)
+    with (
+        _leaving_nothing(folder),
+        full_disk.told(folder),
+        _locked(folder),
+        stopped_at_once(),
+        recorded(folder, config.mode) as record,
+    ):
         run_directory.check(config)
-        record.exit_code = _run(config)
+        record.exit_code = _run(config, folder)
         return record.exit_code
 
 
@@ -48,13 +54,14 @@ def _directory(config: Config) -> Path | None:
     return run_directory.choose(config) if writes else None
 
 
-def _run(config: Config) -> int:
-    if config.mode == "report":  # needs no JAX
-        return report(config, Console())
-    kernel_library.begin()  # while JAX is being imported
-    from mulo.jobs import dispatch
+def _run(config: Config, folder: Path | None) -> int:
+    with full_disk.told(folder):
+        if config.mode == "report":  # needs no JAX
+            return report(config, Console())
+        kernel_library.begin()  # while JAX is being imported
+        from mulo.jobs import dispatch
 
-    return dispatch.run(config)
+        return dispatch.run(config)
 
 
 @contextmanager
@@ -117,8 +124,11 @@ def of_sweep(job: SweepJob, compose: Callable[[], Config]) -> int:
             return _started(job, compose(), place)
     except BaseException as error:
         found = outcome(error)
-        job.note(found.status, exit_code=found.exit_code, reason=found.reason, **place, **_seconds(place))
-        if found.exit_code == 1:
+        try:
+            job.note(found.status, exit_code=found.exit_code, reason=found.reason, **place, **_seconds(place))
+        except OSError:  # the disk of the sweep's log is full: the terminal is left
+            _say(found.reason)
+        if found.exit_code == 1 and not isinstance(error, MuloError):
             traceback.print_exception(error)
         if found.status == "interrupted" and job.log.launched_here:
             job.log.append("stop", signal=found.exit_code - 128)
@@ -139,13 +149,13 @@ def _started(job: SweepJob, config: Config, place: dict[str, Any]) -> int:
     folder = _directory(config)
     if folder is None:
         job.note("started")
-        code = _run(config)
+        code = _run(config, folder)
         job.note("finished", exit_code=code)
         return code
     place["directory"] = str(folder.absolute())
     if done := finished(folder, config.mode):
         return _skipped(job, place, done)
-    with locks.locked(folder, lambda text: job.note("waiting", reason=text, **place)):
+    with full_disk.told(folder), locks.locked(folder, lambda text: job.note("waiting", reason=text, **place)):
         if done := finished(folder, config.mode):
             return _skipped(job, place, done)
         run_directory.check(config)
@@ -156,7 +166,7 @@ def _recorded(job: SweepJob, config: Config, folder: Path, place: dict[str, Any]
     with recorded(folder, config.mode) as record:
         job.note("started", **place)
         with _output(folder, job.log):
-            record.exit_code = _run(config)
+            record.exit_code = _run(config, folder)
     # After job.json: a job that is killed in between is found finished by the next start.
     job.note("finished", exit_code=record.exit_code, seconds=record.seconds, **place)
     return record.exit_code

@@ -70,9 +70,9 @@ def _lead(config: Config, console: Console) -> int:
     theta = theta_of(config) if given else None
     folder = run_directory.open_run(config)
     console.print(f"mulo {config.mode}: {config.optimizer.name} on {config.task.name}, in {folder}", soft_wrap=True)
+    if config.mode == "parameters":
+        return parameters(config, folder)
     with graceful_stop(console) as stop, WandbMirror(config.logger, folder, to_dict(config)) as mirror:
-        if config.mode == "parameters":
-            return parameters(config, folder)
         if config.meta_trains:
             theta = _meta_trained(config, folder, console, mirror, stop)
             distributed.leave()

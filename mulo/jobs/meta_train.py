@@ -59,10 +59,9 @@ def meta_train(config: Config, folder: Path, console: Console, mirror: WandbMirr
 
 
 def _resume(trainer: Trainer, folder: Path) -> TrainerState:
-    state = trainer.initial()
-    if not (folder / "checkpoints" / "last").is_dir() or not any((folder / "checkpoints" / "last").iterdir()):
+    state, meta = trainer.initial(), checkpoint.latest(folder)
+    if meta is None:
         return state
-    meta = checkpoint.read_meta(folder)
     rest = state._replace(theta=None)
     items = checkpoint.restore(meta, {"theta": state.theta, "state": _as_dict(rest)})
     return trainer.place(TrainerState(**items["state"] | {"theta": items["theta"]}))
@@ -95,9 +94,10 @@ def _train(
                 mirror.log(row)
 
         def save(state: TrainerState) -> None:
-            writer.save(int(state.step), state.theta, _as_dict(state))
+            # In this order: what is cut off between the two is done again by a run that goes on from the last.
             if np.isfinite(state.best_loss):
                 writer.save_best(int(state.best_step), state.best_theta)
+            writer.save(int(state.step), state.theta, _as_dict(state))
 
         return run(trainer, state, bar.update, record, save, lambda: distributed.anyone(stop.requested()))
 

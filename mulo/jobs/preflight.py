@@ -7,9 +7,10 @@ from typing import Any
 
 from mulo import checkpoint, data
 from mulo.config import Config, OptimizerConfig, parse, to_dict
-from mulo.errors import ConfigError
+from mulo.errors import CheckpointError, ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
 from mulo.jobs import report, run_directory
+from mulo.reporting import wandb_mirror
 
 
 def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
@@ -38,6 +39,7 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
     if config.mode == "plan":
         _check_output(config)
     elif config.mode != "verify":
+        wandb_mirror.mode(config.logger)
         run_directory.check(config)
     return config
 
@@ -47,10 +49,17 @@ def _stored_settings(config: Config) -> OptimizerConfig | None:
     if config.checkpoint is not None and config.reference is not None:
         raise ConfigError("Both checkpoint and reference are given, and each brings its own θ: give one of them.")
     if config.checkpoint is not None:
-        return checkpoint.read_meta(config.checkpoint).optimizer
+        return _read_meta("checkpoint", config.checkpoint).optimizer
     if config.reference is not None:
         return read_config(read_groups(config.reference), config.reference)
     return None
+
+
+def _read_meta(key: str, path: str) -> checkpoint.Meta:
+    try:
+        return checkpoint.read_meta(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{key}={path} cannot be used. {error}") from error
 
 
 def _check_agrees(stored: OptimizerConfig, given: OptimizerConfig, explicit: Collection[str]) -> None:
@@ -82,7 +91,7 @@ def _check_output(config: Config) -> None:
 
 
 def _check_twin(config: Config) -> None:
-    twin = checkpoint.read_meta(str(config.evaluation.sp_twin)).optimizer
+    twin = _read_meta("evaluation.sp_twin", str(config.evaluation.sp_twin)).optimizer
     if twin.architecture != config.optimizer.architecture or twin.parametrization != "sp":
         raise ConfigError.value(
             "evaluation.sp_twin",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mulo import provenance
-from mulo.errors import Interrupted, MuloError
+from mulo.errors import FullDiskError, Interrupted, MuloError
 from mulo.evaluation.results import replacing
 from mulo.jobs.stopping import StopSignal
 
@@ -56,13 +56,13 @@ class Outcome(NamedTuple):
 
 
 def outcome(error: BaseException) -> Outcome:
-    """Exit codes: 2 where the input was refused, 128 + signal where the job was stopped, else 1."""
+    """Exit codes: 2 where the input was refused, 128 + signal where the job was stopped, else (a full disk too) 1."""
     if isinstance(error, Interrupted | StopSignal):
         return Outcome("interrupted", 128 + error.signal_number, _line(str(error)))
     if isinstance(error, KeyboardInterrupt):
         return Outcome("interrupted", 130, "Stopped by Ctrl-C.")
     if isinstance(error, MuloError):
-        return Outcome("failed", 2, _line(str(error)))
+        return Outcome("failed", 1 if isinstance(error, FullDiskError) else 2, _line(str(error)))
     return Outcome("failed", 1, _line(f"{type(error).__name__}: {error}"))
 
 
@@ -147,9 +147,10 @@ def recorded(folder: Path, mode: str) -> Iterator[Record]:
             yield record
     except BaseException as error:
         found = outcome(error)
-        record.end(*found)
-        if found.status == "failed":
-            (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), "utf-8")
+        with suppress(OSError):  # of a full disk: the error under way says more
+            record.end(*found)
+            if found.status == "failed":
+                (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), "utf-8")
         raise
     record.end("finished", record.exit_code)
     (folder / TRACEBACK).unlink(missing_ok=True)

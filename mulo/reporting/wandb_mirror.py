@@ -10,27 +10,56 @@ from types import TracebackType
 from typing import Any
 
 from mulo.config import LoggerConfig
-from mulo.errors import MuloError
+from mulo.errors import ConfigError, MuloError
+
+_MODES = {"none": "disabled", "wandb": "offline", "wandb_online": "online"}
+"""What `logger=` means to W&B."""
+_WISHES = {
+    "online": "online",
+    "run": "online",
+    "shared": "shared",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "disabled",
+}
+"""What `WANDB_MODE` means to it."""
+
+
+def mode(settings: LoggerConfig) -> str:
+    """How W&B runs: under `logger=none` not at all, else as the variable `WANDB_MODE` says, else as `logger=` does.
+
+    Raises:
+        ConfigError: the variable says what W&B does not know.
+    """
+    wish = os.environ.get("WANDB_MODE")
+    if not wish or settings.name == "none":
+        return _MODES[settings.name]
+    if wish not in _WISHES:
+        raise ConfigError.value("WANDB_MODE", wish, f"one of {', '.join(_WISHES)}", "It is an environment variable.")
+    return _WISHES[wish]
 
 
 class WandbMirror:
     """A W&B run that lives as long as a `with` block; under `logger=none` every method does nothing.
 
-    `logger=wandb` writes W&B's files into `run_dir`/wandb without network, `logger=wandb_online` sends them.
+    `logger=wandb` writes W&B's files into `run_dir`/wandb without network, `logger=wandb_online` sends them, and the
+    variable `WANDB_MODE` overrules both.
     The run's id is kept in `run_dir`/wandb_id.txt, so that a resumed job continues the same run.
     """
 
     def __init__(self, settings: LoggerConfig, run_dir: Path, config: Mapping[str, Any]) -> None:
         self._run: Any = None
-        # W&B wraps both at every start and never unwraps them: a second job would print its traceback twice.
-        self._hooks = sys.exit, sys.excepthook
-        if settings.name == "none":
+        if mode(settings) == "disabled":
             return
+        # W&B wraps both at every start and never unwraps them: a second job would print its traceback twice.
+        hooks = sys.exit, sys.excepthook
         try:
             self._run = _start(settings, Path(run_dir), dict(config))
         except BaseException:
-            self._release()
+            _release()
             raise
+        finally:
+            sys.exit, sys.excepthook = hooks
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Sends one row of metrics; `outer_step` in it is the horizontal axis of all others."""
@@ -52,15 +81,7 @@ class WandbMirror:
         try:
             run.finish(exit_code=int(failed))
         finally:
-            self._release()
-
-    def _release(self) -> None:
-        import wandb
-
-        sys.exit, sys.excepthook = self._hooks
-        # A run that the caller opened through wandb.init needs the process further.
-        if wandb.run is None:
-            wandb.teardown()
+            _release()
 
     def __enter__(self) -> "WandbMirror":
         return self
@@ -71,9 +92,18 @@ class WandbMirror:
         self.close(failed=error is not None)
 
 
+def _release() -> None:
+    import wandb
+
+    # A run that the caller opened through wandb.init needs the process further.
+    if wandb.run is None:
+        wandb.teardown()
+
+
 def _start(settings: LoggerConfig, run_dir: Path, config: dict[str, Any]) -> Any:
     run_dir.mkdir(parents=True, exist_ok=True)
-    online = settings.name == "wandb_online"
+    chosen = mode(settings)
+    online = chosen != "offline"
     with _environment(_surroundings(run_dir, online)):
         import wandb
 
@@ -85,23 +115,26 @@ def _start(settings: LoggerConfig, run_dir: Path, config: dict[str, Any]) -> Any
                 config=config,
                 reinit="create_new",
                 resume="allow" if online else None,
-                settings=wandb.Settings(**_quiet(online)),
+                settings=wandb.Settings(**_quiet(chosen)),
             )
         except wandb.errors.Error as error:
             said = " ".join(str(error).split())
+            asked = (
+                f"WANDB_MODE={os.environ['WANDB_MODE']}" if os.environ.get("WANDB_MODE") else f"logger={settings.name}"
+            )
             raise MuloError(
-                f"logger={settings.name} could not start W&B ({said}). Run `wandb login`, or use "
-                "logger=wandb, which needs no network, and send the files later with `wandb sync`."
+                f"{asked} could not start W&B ({said}). Run `wandb login`, or use logger=wandb without WANDB_MODE, "
+                "which needs no network, and send the files later with `wandb sync`."
             ) from error
     run.define_metric("outer_step")
     run.define_metric("*", step_metric="outer_step")
     return run
 
 
-def _quiet(online: bool) -> dict[str, Any]:
+def _quiet(chosen: str) -> dict[str, Any]:
     """Settings that keep W&B off the terminal and leave program, packages and machine out of its record."""
     return {
-        "mode": "online" if online else "offline",
+        "mode": chosen,
         "silent": True,
         "quiet": True,
         "console": "off",

@@ -1,6 +1,7 @@
 """The jobs as their user starts them: whole processes on tiny networks."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -102,6 +103,25 @@ def test_a_signal_saves_and_says_how_to_go_on(main_job, tmp_path, number, code):
     assert process.returncode == code, errors.decode()
     assert "The same command goes on from there" in errors.decode()
     assert load(tmp_path / "run").meta.step >= 4
+
+
+def test_a_full_disk_ends_a_job_in_one_sentence(tmp_path):
+    limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000));"
+    limited += "runpy.run_module('mulo.run', run_name='__main__')"
+    settings = ["run_dir=run", "mode=meta_train", *TINY]
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *settings],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: run could not be written: File too large.")
+    assert "Traceback" not in done.stderr
+    status = json.loads((tmp_path / "run/job.json").read_text(encoding="utf-8"))
+    assert (status["status"], status["exit_code"]) == ("failed", 1)
 
 
 def test_verify_agrees_and_exits_zero(main_job, request):

@@ -84,6 +84,15 @@ def test_rows_logged_after_the_last_checkpoint_are_computed_again(uncut, tmp_pat
     assert records(tmp_path) == records(uncut[0])
 
 
+def test_a_run_that_was_killed_in_its_first_save_starts_anew(uncut, tmp_path):
+    for name in ("last/5.orbax-checkpoint-tmp/state.orbax-checkpoint-tmp", "last/5/meta", "best/3/theta"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert trees.digest(train(tmp_path)) == uncut[1]
+    assert records(tmp_path) == records(uncut[0])
+    kept = [sorted(path.name for path in place.glob("checkpoints/*/*")) for place in (tmp_path, uncut[0])]
+    assert kept[0] == kept[1]
+
+
 def test_same_seed_same_bits_other_seed_other_theta(uncut, tmp_path):
     assert trees.digest(train(tmp_path / "again")) == uncut[1]
     assert trees.digest(train(tmp_path / "other", seed=1)) != uncut[1]

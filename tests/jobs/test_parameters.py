@@ -3,7 +3,9 @@
 import csv
 
 import pytest
+from rich.console import Console
 
+from mulo.jobs import dispatch
 from mulo.jobs.parameters import parameters
 from tests.test_configs import composed
 
@@ -45,3 +47,9 @@ def test_every_network_of_a_mixed_task_has_its_table(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(f"{name}, mup" in printed for name in ("mlp_w8_d3", "mlp_w16_d3", "vit_w16_d3", "vit_w64_d3"))
     assert "mlp_w8_d3" in (tmp_path / "parameters.csv").read_text(encoding="utf-8")
+
+
+def test_a_table_needs_no_logger(tmp_path):
+    config = composed("mode=parameters", "task=mlp", "task.width=8", "logger=wandb", f"run_dir={tmp_path}")
+    assert dispatch._lead(config, Console(quiet=True)) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "parameters.csv"}

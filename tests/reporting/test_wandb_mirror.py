@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mulo.config import LoggerConfig
-from mulo.errors import MuloError
-from mulo.reporting.wandb_mirror import WandbMirror
+from mulo.errors import ConfigError, MuloError
+from mulo.reporting.wandb_mirror import WandbMirror, mode
 
 OFFLINE = LoggerConfig(name="wandb")
 
@@ -53,6 +53,43 @@ def test_none_imports_no_wandb_and_writes_nothing(tmp_path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("logger", ["wandb", "wandb_online"])
+def test_disabled_by_the_variable_leaves_nothing(tmp_path, monkeypatch, logger):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with WandbMirror(LoggerConfig(name=logger), tmp_path / "run", {}) as mirror:
+        mirror.log({"outer_step": 1})
+        mirror.picture("p", Path("missing.png"))
+        assert children() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wish", ["offline", "dryrun"])
+def test_offline_by_the_variable_sends_nothing(tmp_path, monkeypatch, wish):
+    monkeypatch.setenv("WANDB_MODE", wish)
+    monkeypatch.setenv("WANDB_API_KEY", "too short")  # the network would refuse it
+    with WandbMirror(LoggerConfig(name="wandb_online"), tmp_path, {}) as mirror:
+        mirror.log({"outer_step": 1})
+    assert len(written(tmp_path)) == 1
+
+
+def test_online_by_the_variable_needs_a_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    with pytest.raises(MuloError, match="WANDB_MODE=online could not start W&B"):
+        WandbMirror(OFFLINE, tmp_path, {})
+    assert children() == []
+
+
+def test_the_variable_cannot_say_what_is_unknown_and_none_stays_none(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(ConfigError, match="WANDB_MODE=ofline is not possible: allowed is one of online, run, "):
+        mode(OFFLINE)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert mode(LoggerConfig(name="none")) == "disabled"
+    monkeypatch.setenv("WANDB_MODE", "")
+    assert mode(OFFLINE) == "offline"
 
 
 def test_offline_writes_its_files_silently_and_leaves_nothing_running(tmp_path, capfd):

@@ -1,0 +1,46 @@
+"""A full disk is told in a sentence, whichever library met it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mulo.errors import FullDiskError, MuloError
+
+_ERRORS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""A full disk, a quota, and the limit on a process's files (ulimit -f), as the system says them."""
+
+
+@contextmanager
+def told(folder: Path | None) -> Iterator[None]:
+    """Raises FullDiskError in place of whatever a full disk made fail; `folder` is where the job writes."""
+    try:
+        yield
+    except MuloError:
+        raise
+    except Exception as error:
+        said = _full(error)
+        if said is None:
+            raise
+        place = getattr(error, "filename", None) or folder or "the output"
+        raise FullDiskError(
+            f"{place} could not be written: {said}. What was saved before is whole: make room, and the same command "
+            "goes on from there."
+        ) from error
+
+
+def _full(error: BaseException) -> str | None:
+    """What the system said, where a full disk is behind an error; TensorStore passes it on in words only."""
+    for one in _behind(error):
+        for said in _ERRORS:
+            if said in str(one):
+                return said
+    return None
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    yield error
+    for inner in (error.__cause__ or error.__context__, *getattr(error, "exceptions", ())):
+        if inner is not None:
+            yield from _behind(inner)
