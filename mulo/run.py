@@ -7,6 +7,7 @@ refused, 130 and 143 stopped by Ctrl-C or SIGTERM with everything saved.
 """
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ import hydra
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import CompactHydraException
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import CompactHydraException, HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -57,6 +59,42 @@ def register_resolvers() -> None:
 warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema with the same name")
 # Here and not in main: workers of a sweep import this module and never call it.
 register_resolvers()
+
+
+_QUOTED = r"""'(?:\\.|[^'])*'|"(?:\\.|[^"])*["]"""
+_SWEPT = re.compile(rf"(?:{_QUOTED}|[^,])+")
+"""What stands between commas."""
+_NESTED = re.compile(rf"(?:{_QUOTED}|[^][(){{}},:])+")
+"""What stands in lists, dictionaries and calls, as `[a,b]`, `{a:b}` and `choice(a,b)`."""
+
+
+def typed(argument: str) -> str:
+    """An argument of the command line, quoted where Hydra's grammar knows its value in quotes only, as `name=µLO_M`.
+
+    What the grammar knows as it is stays so, and what it does not know in quotes either is left for Hydra to refuse.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or _known(argument):
+        return argument
+    parts = _NESTED if set(value) & set("[({") else _SWEPT
+    tries = (parts.sub(lambda part: _word(part[0].strip()), value), _quoted(value))
+    return next((found for found in (f"{key}={text}" for text in tries) if _known(found)), argument)
+
+
+def _word(text: str) -> str:
+    return text if _known(f"key={text}") else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _known(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
 
 
 def _explicit_keys(overrides: list[str]) -> set[str]:
@@ -132,6 +170,7 @@ def _share_cores(launcher: DictConfig, jobs: int) -> None:
 def main() -> None:
     """Composes the configuration from the command line and runs one job, or several with `-m`."""
     terminal.write_what_can_be_written()
+    sys.argv[1:] = map(typed, sys.argv[1:])
     launched = Launch.launched = sweep.Sweep()
     job = _Job(launched.log)
     try:

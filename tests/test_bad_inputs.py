@@ -89,6 +89,8 @@ BAD = {
     "twin under µP": (["mode=evaluate", "checkpoint=run", "evaluation.sp_twin=run"], "evaluation.sp_twin"),
     "run directory below a file": (["run_dir=file/run"], "is a file"),
     "run directory of another run": (["run_dir=run"], "other settings"),
+    "run directory that is empty": (["run_dir="], "run_dir= is not possible"),
+    "run directory that cannot be made": (["run_dir=/proc/mulo"], "run_dir=<path>"),
     "verify nothing": (["mode=verify"], "reference=<path>"),
     "reference missing": (["mode=verify", "reference=nowhere.npz"], "nowhere.npz"),
     "reference no npz": (["mode=verify", "reference=text.npz"], "text.npz"),

@@ -76,6 +76,11 @@ def test_a_run_directory_means_its_last_checkpoint(run):
     assert find(run / "checkpoints/last/4").name == "4"
 
 
+def test_a_path_may_begin_at_the_home_directory(run, monkeypatch):
+    monkeypatch.setenv("HOME", str(run.parent))
+    assert load(f"~/{run.name}").meta.step == 6
+
+
 def test_arrays_that_changed_are_refused(run, theta):
     metadata = run / "checkpoints/last/6/meta/metadata"
     meta = json.loads(metadata.read_text(encoding="utf-8"))

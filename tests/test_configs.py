@@ -1,6 +1,7 @@
 """Every YAML file composes, fits its schema and builds; the paper's recipe holds the paper's numbers."""
 
 import itertools
+import re
 from dataclasses import fields
 
 import jax
@@ -107,3 +108,63 @@ def test_a_parsed_configuration_survives_its_own_dictionary():
 def test_list_ranges_hold_for_every_entry():
     with pytest.raises(ConfigError, match=r"task\.widths"):
         composed("task.widths=[16,0]")
+
+
+COMMENTS = dict(re.findall(r"^  - (\w+): \w+ +# (.*)$", (_conf_dir() / "config.yaml").read_text("utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("group", ["optimizer", "data", "task", "recipe", "tuning", "scale", "logger"])
+def test_the_configuration_names_every_choice_of_each_group(group):
+    choices = {path.stem for path in (_conf_dir() / group).glob("*.yaml")}
+    assert choices <= set(re.findall(r"\w+", COMMENTS[group]))
+
+
+def test_a_setting_of_other_modes_is_refused_with_each_mode_named_once():
+    with pytest.raises(ConfigError, match=r"checkpoint=x is .* only in mode=evaluate or mode=coordinate_check\. The"):
+        parse({"checkpoint": "x"})
+
+
+PATHS = {
+    "run_dir": "main",
+    "checkpoint": "evaluate",
+    "reference": "verify",
+    "evaluation.sp_twin": "main",
+    "plan.output": "plan",
+    "report.of": "report",
+    "report.into": "main",
+    "data.path": "main",
+    "data.tokenizer_path": "main",
+    "evaluation.data.path": "main",
+}
+
+
+def with_value(key, value):
+    """The raw configuration of a job with one setting."""
+    raw = value
+    for name in reversed(key.split(".")):
+        raw = {name: raw} | ({"name": "lm1b"} if name in ("path", "tokenizer_path") else {})
+    return {"mode": PATHS.get(key, "main"), "task": {"name": "transformer"}} | raw
+
+
+def value_in(config, key):
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_a_path_may_begin_at_the_home_directory(key, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert value_in(parse(with_value(key, "~/place")), key) == "/home/somebody/place"
+    assert value_in(parse(with_value(key, "place/~")), key) == "place/~"
+
+
+@pytest.mark.parametrize("key", [*PATHS, "name", "report.name", "logger.project"])
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_text_is_refused(key, empty):
+    with pytest.raises(ConfigError, match=rf"^{key}={empty} is not possible: .* Leave {key} away"):
+        parse(with_value(key, empty))
+
+
+def test_null_is_no_empty_text():
+    assert parse({"run_dir": None, "name": None}).run_dir is None

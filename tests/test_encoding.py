@@ -65,7 +65,7 @@ def test_every_text_file_says_its_encoding():
 
 def test_a_job_under_the_c_locale_reads_and_writes_utf8(tmp_path):
     told = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
-    settings = ("mode=parameters", "name='µLO_M'", "logger=none", "task=mlp", "task.width=8")
+    settings = ("mode=parameters", "name=µLO_M", "logger=none", "task=mlp", "task.width=8")
     command = [sys.executable, "-m", "mulo.run", *settings]
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | told, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]

@@ -32,7 +32,7 @@ class SyntheticDataConfig:
 class StreamedDataConfig:
     """What datasets in files have in common: where the files are, and how they reach a device that cannot hold them."""
 
-    path: str | None = None
+    path: str | None = setting(None, path=True)
     """Where the published files are."""
     in_memory_gib: float = setting(4.0, low=0)
     """Examples that take more GiB than this are streamed. Not the machine's memory: results must not depend on it."""
@@ -85,7 +85,7 @@ class LM1BDataConfig(StreamedDataConfig):
     """The One Billion Word Benchmark (Chelba et al. 2013), from its published files."""
 
     name: str = setting("lm1b", choices=("lm1b",))
-    tokenizer_path: str | None = None
+    tokenizer_path: str | None = setting(None, path=True)
     """A SentencePiece model (*.model); null: one is trained on the first training sentences."""
     vocabulary: int = setting(32000, low=512, high=1_000_000)
     """Tokens of the SentencePiece model, the one to be trained or the one given."""

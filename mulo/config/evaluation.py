@@ -30,7 +30,7 @@ class EvaluationConfig:
     """Decides initializations and minibatches, the same for every θ, whatever the seed of its meta-training."""
     baselines: list[str] = field(default_factory=lambda: ["adamw", "mu_adam"])
     """Any of `adamw` and `mu_adam`, with the settings below; [] for none."""
-    sp_twin: str | None = None
+    sp_twin: str | None = setting(None, path=True)
     """Checkpoint of the same architecture meta-trained under SP, to stand beside a µP one."""
     model_devices: int = setting(1, low=1)
     """How many devices share each network: parameters, optimizer state and update."""

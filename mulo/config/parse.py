@@ -17,7 +17,7 @@ from mulo.config.data import (
 from mulo.config.evaluation import EvaluationConfig
 from mulo.config.optimizers import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.config.root import Config
-from mulo.config.settings import check
+from mulo.config.settings import check, expanded
 from mulo.config.tasks import TASKS, MixedConfig
 from mulo.errors import ConfigError
 
@@ -84,7 +84,7 @@ def to_dict(settings: Any) -> dict[str, Any]:
 def _build(schema: type, raw: Any, prefix: str) -> Any:
     _refuse_unknown(schema, raw, prefix)
     try:
-        return OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(schema)), raw))
+        return expanded(OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(schema)), raw)))
     except OmegaConfBaseException as error:
         key = prefix + (error.full_key or "")
         said = str(error.msg if hasattr(error, "msg") else error).splitlines()[0]

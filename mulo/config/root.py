@@ -130,7 +130,7 @@ class PlanConfig:
     """`this` measures a few seconds on this machine; the others are planned from their data sheets."""
     seconds: float = setting(5.0, above=0, high=3600)
     """How long to measure with `device=this`, compilation not counted."""
-    output: str | None = None
+    output: str | None = setting(None, path=True)
     """A JSON file to write the plan to as well."""
 
 
@@ -153,9 +153,9 @@ class Config:
     scale: str | None = setting(None, choices=SCALES)
     """Of a sweep: `cpu` (hours on 2 cores), `paper` (the paper's sizes) or `smoke` (seconds)."""
     seed: int = setting(0, low=0, high=2**31 - 1)
-    run_dir: str | None = None
-    checkpoint: str | None = None
-    reference: str | None = None
+    run_dir: str | None = setting(None, path=True)
+    checkpoint: str | None = setting(None, path=True)
+    reference: str | None = setting(None, path=True)
     distributed: str = setting("auto", choices=("auto", "always", "never"))
     state_dtype: str = setting("float32", choices=("float32", "bfloat16"))
     """In which optimizers keep their moments while they train; θ does not depend on it."""
@@ -250,8 +250,9 @@ class Config:
 def _check_belongs(key: str, value: str | None, mode: str, needed: tuple[str, ...], also: tuple[str, ...] = ()) -> None:
     if value is None and mode in needed:
         raise ConfigError(f"mode={mode} needs {key}=<path>, and none was given.")
-    if value is not None and mode not in needed + also:
-        raise ConfigError.value(key, value, f"only in mode={' or mode='.join(needed + also)}", f"The mode is {mode}.")
+    allowed = dict.fromkeys(needed + also)
+    if value is not None and mode not in allowed:
+        raise ConfigError.value(key, value, f"only in mode={' or mode='.join(allowed)}", f"The mode is {mode}.")
 
 
 __all__ = [

@@ -1,7 +1,8 @@
 """How a setting declares its range, and how the range is checked."""
 
 import math
-from dataclasses import MISSING, Field, field, fields, is_dataclass
+import os
+from dataclasses import MISSING, Field, field, fields, is_dataclass, replace
 from typing import Any
 
 from mulo.errors import ConfigError
@@ -15,13 +16,14 @@ def setting(
     high: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] | None = None,
+    path: bool = False,
 ) -> Any:
     """A dataclass field with its allowed range: `low` ≤ x ≤ `high`, `above` < x < `below`, or one of `choices`.
 
-    The range of a list holds for each of its entries, and a list must not be empty.
+    The range of a list holds for each of its entries, and a list must not be empty. A `path` may begin with `~`.
     """
     limits = {"low": low, "above": above, "high": high, "below": below, "choices": choices}
-    metadata = {"limits": {name: limit for name, limit in limits.items() if limit is not None}}
+    metadata = {"limits": {name: limit for name, limit in limits.items() if limit is not None}, "path": path}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -52,6 +54,9 @@ def _fits(value: Any, limits: dict[str, Any]) -> bool:
 
 def _check_field(key: str, value: Any, spec: Field) -> None:
     limits = spec.metadata.get("limits", {})
+    if isinstance(value, str) and not value.strip() and spec.default != "":
+        allowed = "a text that is not empty" if spec.default is not None else "null, or a text that is not empty"
+        raise ConfigError.value(key, value, allowed, f"Leave {key} away, or see that the shell's variable is set.")
     if value is None or not limits:
         return
     if isinstance(value, list | tuple) and not value:
@@ -71,3 +76,15 @@ def check(settings: Any, prefix: str = "") -> None:
             _check_field(key, value, spec)
     if hasattr(settings, "check_together"):
         settings.check_together(prefix)
+
+
+def expanded(settings: Any) -> Any:
+    """The same settings with `~` at the start of paths replaced by the home directory, as shells do it."""
+    changed = {}
+    for spec in fields(settings):
+        value = getattr(settings, spec.name)
+        if is_dataclass(value):
+            changed[spec.name] = expanded(value)
+        elif spec.metadata.get("path") and value is not None:
+            changed[spec.name] = os.path.expanduser(value)
+    return replace(settings, **changed)

@@ -56,9 +56,9 @@ class SweepConfig:
 class ReportConfig:
     """What mode=report gathers, and where it puts the record."""
 
-    of: str | None = None
+    of: str | None = setting(None, path=True)
     """The directory of a sweep's jobs, or an existing record, which is written anew from the data it holds."""
-    into: str = "experiments"
+    into: str = setting("experiments", path=True)
     """The record is the folder `name` in there."""
     name: str | None = None
     """null: the sweep's own, or the record's."""

@@ -16,7 +16,7 @@ from rich.console import Console
 from mulo import distributed, kernel_library, locks
 from mulo.config import Config
 from mulo.errors import BusyError, MuloError
-from mulo.jobs import full_disk, run_directory, status
+from mulo.jobs import full_disk, places, run_directory, status
 from mulo.jobs.events import Log
 from mulo.jobs.report import report
 from mulo.jobs.status import Status, finished, outcome, recorded
@@ -66,6 +66,7 @@ def _run(config: Config, folder: Path | None) -> int:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    places.make(folder, run_directory.KEY)
     with ExitStack() as stack:
         try:
             stack.enter_context(locks.locked(folder, _say, wait=False))
@@ -88,13 +89,19 @@ def _leaving_nothing(folder: Path) -> Iterator[None]:
     except BusyError:
         raise
     except MuloError:
-        if not (folder / "config.yaml").exists():
-            for name in (status.FILE, status.TRACEBACK, locks.FILE):
-                (folder / name).unlink(missing_ok=True)
-            for place in made:
-                with suppress(OSError):  # somebody else's files are in it by now
-                    place.rmdir()
+        with suppress(OSError):  # nothing can be there where nothing can be made
+            _take_away(folder, made)
         raise
+
+
+def _take_away(folder: Path, made: Sequence[Path]) -> None:
+    if (folder / "config.yaml").exists():
+        return
+    for name in (status.FILE, status.TRACEBACK, locks.FILE):
+        (folder / name).unlink(missing_ok=True)
+    for place in made:
+        with suppress(OSError):  # somebody else's files are in it by now
+            place.rmdir()
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,7 @@ def _started(job: SweepJob, config: Config, place: dict[str, Any]) -> int:
     place["directory"] = str(folder.absolute())
     if done := finished(folder, config.mode):
         return _skipped(job, place, done)
+    places.make(folder, run_directory.KEY)
     with full_disk.told(folder), locks.locked(folder, lambda text: job.note("waiting", reason=text, **place)):
         if done := finished(folder, config.mode):
             return _skipped(job, place, done)

@@ -9,7 +9,7 @@ from mulo import checkpoint, data
 from mulo.config import Config, OptimizerConfig, parse, to_dict
 from mulo.errors import CheckpointError, ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
-from mulo.jobs import report, run_directory
+from mulo.jobs import places, report, run_directory
 from mulo.reporting import wandb_mirror
 
 
@@ -24,6 +24,13 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
         The configuration, with the optimizer's settings as the checkpoint or reference file given has them.
     """
     config = parse(raw)
+    try:
+        return _checked(config, explicit)
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be used: {error.strerror}. Choose another place.") from error
+
+
+def _checked(config: Config, explicit: Collection[str]) -> Config:
     if config.mode == "report":
         report.check(config)
         return config
@@ -88,6 +95,8 @@ def _check_output(config: Config) -> None:
         raise ConfigError.value(
             "plan.output", config.plan.output, "a file in an existing folder", f"{path.parent} is none."
         )
+    if config.plan.output is not None:
+        places.check(path.parent, "plan.output=<file>")
 
 
 def _check_twin(config: Config) -> None:

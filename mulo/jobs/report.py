@@ -6,6 +6,7 @@ from rich.console import Console
 
 from mulo.config import Config
 from mulo.errors import ConfigError
+from mulo.jobs import places
 from mulo.jobs.gather import gather, jobs_of
 from mulo.reporting import record
 
@@ -21,9 +22,12 @@ def check(config: Config) -> None:
             advice = "To rename a record, rename its folder."
             raise ConfigError.value("report.name", config.report.name, "null where report.of is a record", advice)
         record.read(source)
+        places.check(source, "report.of=<directory>")
         return
     own = jobs_of(source)[0].config
-    _check_target(target(config, own), own)
+    folder = target(config, own)
+    _check_target(folder, own)
+    places.check(folder, "report.into=<folder>")
 
 
 def _source(config: Config) -> Path:

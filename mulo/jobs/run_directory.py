@@ -13,7 +13,9 @@ from mulo import data
 from mulo.config import Config, to_dict
 from mulo.errors import ConfigError, DataError
 from mulo.evaluation.results import replacing
+from mulo.jobs import places
 
+KEY = "run_dir=<path>"
 _DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan", "sweep", "report")
 """Settings that may change between two starts of one run."""
 
@@ -42,14 +44,13 @@ def _parent(config: Config) -> Path:
 def check(config: Config) -> None:
     """Refuses, before anything is written or computed, a directory that cannot be made or holds another run."""
     path = choose(config).absolute()
-    for place in (path, *path.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise ConfigError(f"run_dir={path} cannot be made: {place} is a file. Choose another run_dir.")
-            break
-    stored = path / "config.yaml"
-    if not stored.exists():
-        return
+    with places.refusing(path, KEY):
+        place = next(place for place in (path, *path.parents) if place.exists())
+        if not place.is_dir():
+            raise ConfigError(f"run_dir={path} cannot be made: {place} is a file. Choose another run_dir.")
+        stored = path / "config.yaml"
+        if not stored.exists():
+            return
     differing = list(_differences(_read(stored), to_dict(config)))
     if differing:
         raise ConfigError(

@@ -33,6 +33,10 @@ def refused(**report):
     return str(found.value)
 
 
+def test_a_place_that_cannot_be_written_is_refused(jobs):
+    assert "cannot be written" in refused(of=str(jobs), into="/proc")
+
+
 def test_a_sweeps_directory_becomes_a_record(reported):
     folder, done = reported
     names = {path.name for path in folder.iterdir()}

@@ -6,7 +6,8 @@ import pytest
 
 from mulo.config import parse
 from mulo.data import stdlib_text
-from mulo.errors import DataError
+from mulo.errors import ConfigError, DataError
+from mulo.jobs import attempt, preflight
 from mulo.jobs.run_directory import open_run
 
 
@@ -48,3 +49,20 @@ def test_nothing_is_made_where_data_are_missing(tmp_path):
     with pytest.raises(DataError, match=r"data\.path is not set"):
         open_run(job(tmp_path, task={"name": "transformer"}, data={"name": "lm1b"}))
     assert not (tmp_path / "run").exists()
+
+
+LONG = "/".join(["x" * 100] * 39)
+"""Makes a path that a folder may have, and files far inside it may not."""
+
+
+@pytest.mark.parametrize("place", ["/proc/mulo/run", "/proc/self", "y" * 300, LONG])
+def test_a_place_that_cannot_be_written_is_refused_and_left_as_it_was(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"cannot be written: .*\. Choose another place with run_dir=<path>\.$"):
+        attempt.alone(preflight.resolve({"mode": "parameters", "run_dir": place, "logger": {"name": "none"}}, []))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_cannot_be_written_is_refused():
+    with pytest.raises(ConfigError, match=r"^/proc cannot be written: .* Choose another place with plan.output=<file>"):
+        preflight.resolve({"mode": "plan", "plan": {"output": "/proc/plan.json"}}, [])

@@ -1,0 +1,71 @@
+"""What is typed on the command line reaches Hydra as it is meant."""
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from mulo.run import typed
+from tests.test_configs import composed
+
+
+def value_of(argument: str):
+    return OverridesParser.create().parse_override(argument).value()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "µLO_M",
+        "lr=0.1",
+        "runs/lr=0.1-mlp_multiwidth-quick-seed0-12ab34",
+        "runs/a(1)=µ",
+        "~/runs/x",
+        "日本#1!",
+        "it's",
+        "C:\\ü\\",
+        "${name}-µ",
+        "[4,8",
+        "range(1",
+    ],
+)
+def test_a_value_that_hydra_knows_in_quotes_only_is_a_text(text):
+    with pytest.raises(HydraException):
+        value_of(f"name={text}")
+    assert value_of(typed(f"name={text}")) == text
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [
+        ("name=µA,b", ["µA", "b"]),
+        ("checkpoint=runs/a=1, runs/b=2", ["runs/a=1", "runs/b=2"]),
+        ("name='µ,x',ö", ["µ,x", "ö"]),
+        ("name=choice(µA,b)", ["µA", "b"]),
+    ],
+)
+def test_a_sweep_stays_a_sweep(argument, values):
+    with pytest.raises(HydraException):
+        value_of(argument)
+    assert [getattr(one, "text", one) for one in value_of(typed(argument)).list] == values
+
+
+def test_lists_and_dictionaries_keep_their_form():
+    assert value_of(typed("+x=[µ,b]")) == ["µ", "b"]
+    assert value_of(typed("+x={a:µ}")) == {"a": "µ"}
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("task.width=4,8", "task.widths=[4,8]", "+x={a:1,b:[c,d]}", "seed=range(1,5)", "seed=choice(1,2)", "name=a b"),
+        *("run_dir=", "name=null", "name='µ'", 'name="µ,=1"', r"name=a\=b", "checkpoint=${run_dir}", "~name", "seed"),
+        *("-m", "--config-dir=ü"),
+    ],
+)
+def test_what_hydra_knows_or_will_never_know_is_left_as_it_is(argument):
+    assert typed(argument) == argument
+
+
+def test_names_come_through_hydra_unchanged():
+    config = composed(typed("name=µLO_M"), typed("run_dir=runs/lr=0.1"))
+    assert (config.name, config.run_dir) == ("µLO_M", "runs/lr=0.1")
