@@ -39,7 +39,7 @@ def alone(config: Config) -> int:
     with (
         _leaving_nothing(folder),
         full_disk.told(folder),
-        _locked(folder),
+        _locked(config, folder),
         stopped_at_once(),
         recorded(folder, config.mode) as record,
     ):
@@ -65,7 +65,7 @@ def _run(config: Config, folder: Path | None) -> int:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(config: Config, folder: Path) -> Iterator[None]:
     places.make(folder, run_directory.KEY)
     with ExitStack() as stack:
         try:
@@ -74,7 +74,7 @@ def _locked(folder: Path) -> Iterator[None]:
             other = status.read(folder)
             who = f" (process {other.process}, since {other.started})" if other else ""
             raise BusyError(
-                f"run_dir={folder} is in use by another process{who}. Wait for its end and start again, "
+                f"{run_directory.said(config)} is in use by another process{who}. Wait for its end and start again, "
                 "or choose another run_dir."
             ) from error
         yield
