@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mulo import distributed
-from mulo.checkpoint_folders import CHECKSUMS, check_files, checksums, clear, find, last_step
+from mulo.checkpoint_folders import CHECKSUMS, check_files, checksums, clear, find, keep_last, last_step
 from mulo.config import LearnedOptimizerConfig, parse_group
 from mulo.errors import CheckpointError
 from mulo.evaluation.results import replacing
@@ -226,12 +226,12 @@ class CheckpointWriter:
             clear(self._checkpoints)
         distributed.wait_for_all()
 
-        def manager(kind: str, keep: int) -> Any:
-            options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
+        def manager(kind: str) -> Any:
+            options = ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False)
             return ocp.CheckpointManager(self._checkpoints.absolute() / kind, options=options)
 
         self._optimizer, self._config = optimizer, config
-        self._last, self._best = manager("last", _KEEP_LAST), manager("best", 1)
+        self._last, self._best = manager("last"), manager("best")
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -242,13 +242,13 @@ class CheckpointWriter:
 
     def save(self, step: int, theta: "Theta", state: Any) -> None:
         """Writes a training checkpoint; returns when it is on disk."""
-        self._write(self._last, step, {"theta": theta, "state": state})
+        self._write(self._last, step, {"theta": theta, "state": state}, keep=_KEEP_LAST)
 
     def save_best(self, step: int, theta: "Theta") -> None:
         """Writes θ and its settings alone, replacing the best so far."""
-        self._write(self._best, step, {"theta": theta})
+        self._write(self._best, step, {"theta": theta}, keep=1)
 
-    def _write(self, manager: Any, step: int, items: Mapping[str, Any]) -> None:
+    def _write(self, manager: Any, step: int, items: Mapping[str, Any], keep: int) -> None:
         import orbax.checkpoint as ocp
 
         if step in manager.all_steps():
@@ -261,6 +261,7 @@ class CheckpointWriter:
                 manager.wait_until_finished()
             if distributed.leads():
                 self._seal(self._folder(manager) / str(step))
+                keep_last(self._folder(manager), keep)
         except Exception:
             with suppress(OSError):  # room is made again; what is left the next start clears
                 clear(self._checkpoints)

@@ -42,8 +42,18 @@ def find(path: str | Path) -> Path:
 
 def last_step(folder: Path) -> Path | None:
     """The checkpoint of the highest step directly inside a folder."""
+    return next(reversed(_steps(folder)), None)
+
+
+def keep_last(folder: Path, count: int) -> None:
+    """Removes all but the last few checkpoints; Orbax would do so before the newest is finished."""
+    for step in _steps(folder)[:-count]:
+        shutil.rmtree(step)
+
+
+def _steps(folder: Path) -> list[Path]:
     steps = [child for child in folder.glob("*") if child.name.isdigit() and _finished(child)]
-    return max(steps, key=lambda step: int(step.name), default=None)
+    return sorted(steps, key=lambda step: int(step.name))
 
 
 def _leftovers(folder: Path) -> list[Path]:

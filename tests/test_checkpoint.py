@@ -1,6 +1,8 @@
 """θ and all that gives it meaning come back as they were, or not at all."""
 
+import errno
 import json
+import os
 import resource
 import shutil
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ import optax
 import pytest
 
 import mulo
-from mulo import trees
+from mulo import checkpoint, trees
 from mulo.checkpoint import CheckpointWriter, find, latest, load, read_meta, restore
 from mulo.config import SmallFCConfig, VeLOConfig
 from mulo.errors import CheckpointError, FullDiskError
@@ -196,6 +198,20 @@ def test_an_only_save_that_was_cut_off_is_no_checkpoint(tmp_path, theta, cut):
     for place in (tmp_path, tmp_path / "checkpoints/last", *(tmp_path / "checkpoints/last").iterdir()):
         with pytest.raises(CheckpointError, match=rf"^{place} holds no checkpoint"):
             load(place)
+
+
+def test_a_save_whose_last_file_finds_no_room_leaves_the_best_so_far(run, theta, monkeypatch):
+    def no_room(folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "checksums", no_room)
+    with CheckpointWriter(run, SETTINGS, {}) as writer:
+        for save in (lambda: writer.save_best(6, theta), lambda: writer.save(8, theta, STATE)):
+            with pytest.raises(OSError, match="No space left"):
+                save()
+    kept = {kind: sorted(path.name for path in (run / "checkpoints" / kind).iterdir()) for kind in ("last", "best")}
+    assert kept == {"last": ["4", "6"], "best": ["4"]}
+    assert load(run / "checkpoints/best").meta.step == 4
 
 
 @contextmanager
