@@ -42,7 +42,13 @@ class Original:
         command = [interpreter, "-m", "benchmarks.original", architecture, str(width)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         self._child = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         told = self._answer()
         self.parameters, self.scratch, self.compile_seconds = told["parameters"], told["scratch"], told["compile_s"]
@@ -123,7 +129,7 @@ def _version() -> str:
 
     folder = Path(learned_optimization.__path__[0])
     asked = ["git", "log", "-1", "--format=%h", "--abbrev=12", "--", "."]
-    done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
     try:
         return done.stdout.strip() or version(FORM)
     except PackageNotFoundError:

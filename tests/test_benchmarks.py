@@ -59,7 +59,8 @@ def test_the_original_takes_its_turns_in_a_process_of_its_own(tmp_path):
         """#!/bin/sh
 echo '{"parameters": 10, "scratch": 1.5, "compile_s": 2, "version": "abc"}'
 while read line; do echo "[0.001, 0.003]"; done
-"""
+""",
+        "utf-8",
     )
     other.chmod(other.stat().st_mode | stat.S_IXUSR)
     one = original.Original(str(other), "velo", 8)

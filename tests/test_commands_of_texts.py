@@ -95,7 +95,9 @@ def test_the_command_is_taken_as_it_stands(words, place, composing, monkeypatch)
 
 @pytest.mark.parametrize("words", [own for own in all_commands() if own[0] == "make"], ids=" ".join)
 def test_the_target_is_there(words):
-    done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -37,7 +37,7 @@ def test_the_record_of_a_sweep_is_what_its_data_give(name, tmp_path):
 
 def test_the_readme_says_how_its_first_picture_compares():
     """Numbers by hand from results_seed0.csv, of the picture's seed."""
-    rows = list(csv.DictReader((EXPERIMENTS / "quick_preset/results_seed0.csv").open()))
+    rows = list(csv.DictReader((EXPERIMENTS / "quick_preset/results_seed0.csv").open(encoding="utf-8")))
     losses: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         losses.setdefault((row["optimizer"], row["width"]), []).append(float(row["test_loss"]))
