@@ -3,20 +3,16 @@
 Inside `jax.shard_map` a device sees its parts only. What an update needs to know of the rest are means over tensors,
 which are means of the parts' means. How a tensor is laid out is data beside the parameters, looked up by path as
 multipliers are, and reaches `update` as its extra argument `shards=`.
-
-Outside of it arrays are whole, however they are laid out, and XLA's partitioner decides where work is done;
-`laid_out_alike` sees to it that what comes back lies where it came from.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.shard_alike import shard_alike
-from jax.sharding import AbstractMesh, AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from mulo import trees
 from mulo.types import Array
@@ -126,27 +122,6 @@ def specs(tree: Any, shards: Shards) -> Any:
 def _owner(path: tuple[str, ...], known: Mapping[tuple[str, ...], Shard]) -> Shard:
     pieces = (path[i:j] for i in range(len(path)) for j in range(i + 1, len(path) + 1))
     return known.get(max((piece for piece in pieces if piece in known), key=len, default=()), WHOLE)
-
-
-def laid_out_alike(f: Callable[..., Any], arguments: tuple[Any, ...], like: Any) -> Any:
-    """`f(*arguments)`, its results laid out over devices as the arrays of `like` are, a tree of their structure.
-
-    Under explicit axes JAX wants to know of every operation how its result is laid out; here `f` leaves that to the
-    partitioner. All traced values that `f` uses must be among its arguments.
-    """
-    if jax.device_count() == 1 or manual_devices() > 1:
-        return f(*arguments)
-    mesh = _explicit_mesh(arguments)
-    if mesh is None:
-        return jax.tree.map(lambda new, old: shard_alike(new, old)[0], f(*arguments), like)
-    specs = jax.tree.map(lambda x: jax.typeof(x).sharding.spec, like)
-    with jax.sharding.use_abstract_mesh(mesh):
-        return jax.sharding.auto_axes(f, out_sharding=specs)(*arguments)
-
-
-def _explicit_mesh(tree: Any) -> AbstractMesh | None:
-    meshes = (jax.typeof(x).sharding.mesh for x in jax.tree.leaves(tree))
-    return next((mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types), None)
 
 
 def manual_devices() -> int:

@@ -14,6 +14,7 @@ LAYERS = [
     ["distributed"],
     ["trees", "cache", "locks", "provenance"],
     ["kernel_library", "randomness", "sharding"],
+    ["placement"],
     ["config"],
     ["parametrization"],
     ["roles"],

@@ -24,6 +24,7 @@ from mulo.optimizers.scaling import decayed_weights, unzip
 from mulo.optimizers.schedule import learning_rate
 from mulo.optimizers.tensor_update import Rule
 from mulo.optimizers.transformation import at_least_one, under_multipliers
+from mulo.placement import laid_out_alike
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multipliers, Params, Theta
 
@@ -83,7 +84,7 @@ class Celo2:
 
             def direct(g: Array, p: Array, old: Accumulators, shard: Shard) -> tuple[Array, Accumulators]:
                 direction, accumulated = tensor_update.update(_rule(), theta["mlp"], _decays(), g, p, old, shard=shard)
-                normalized = sharding.laid_out_alike(partial(self._normalized, shard=shard), (direction,), g)
+                normalized = laid_out_alike(partial(self._normalized, shard=shard), (direction,), g)
                 return normalized, accumulated
 
             laid_out = sharding.by_path(shards, updates)

@@ -17,7 +17,8 @@ import numpy as np
 from mulo.optimizers import accumulators, native, per_parameter_mlp
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
 from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
-from mulo.sharding import WHOLE, Shard, laid_out_alike
+from mulo.placement import laid_out_alike
+from mulo.sharding import WHOLE, Shard
 from mulo.types import Array
 
 HIGHEST = jax.lax.Precision.HIGHEST

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.shard_alike import shard_alike
 from jax.sharding import AbstractMesh, NamedSharding
 
+from mulo.placement import alike
 from mulo.randomness import branch
 from mulo.roles.parameters import has_values
 from mulo.roles.rows import Row
@@ -96,4 +96,4 @@ def _alike(leaf: Array, fresh: Array) -> Array:
     """Inside a compiled program: the layout of types where a mesh is set, and what the compiler finds for the rest."""
     if not jax.sharding.get_abstract_mesh().empty:
         fresh = jax.sharding.reshard(fresh, jax.typeof(leaf).sharding)
-    return shard_alike(leaf, fresh)[1]
+    return alike(fresh, leaf)
