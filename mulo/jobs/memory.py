@@ -1,9 +1,10 @@
 """Refuses, before anything big is launched, a job that will not fit into memory."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mulo.config import Config
+from mulo.config import Config, to_dict
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants
 from mulo.meta.devices import particle_mesh
@@ -25,8 +26,23 @@ def check(config: Config) -> None:
     if config.meta_trains:
         devices = particle_mesh(config.recipe.pairs).size
         check_meta_training(config, contestants.trained(config), platform, available, devices)
+    elif config.mode == "main":
+        check_tuning(config, platform, available)
     if config.mode in ("main", "evaluate"):
         check_evaluation(config, contestants.evaluated(config), platform, available)
+
+
+def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Peak]:
+    """Of the parts of a job of mode=main, meta_train or evaluate, by their names."""
+    found = {}
+    if config.meta_trains:
+        own = trainings(contestants.trained(config), platform)
+        found["meta-training"] = memory.meta_training(own, config.recipe, platform, devices)
+    elif config.mode == "main":
+        found["tuning"] = tuning_peak(config, platform)[0]
+    if config.mode in ("main", "evaluate"):
+        found["evaluation"] = evaluation_peak(config, contestants.evaluated(config), platform)[0]
+    return found
 
 
 def trainings(contestant: Contestant, platform: Platform) -> list[Training]:
@@ -54,7 +70,13 @@ def _advice(config: Config, own: Sequence[Training], platform: Platform, availab
         if recipe.pairs % size == 0 and memory.meta_training(own, smaller, platform, devices).total <= available:
             return f"recipe.particles_per_batch={size} would fit."
     if memory.meta_training(own, recipe, platform, 1).total <= available:
-        return "JAX_NUM_CPU_DEVICES=1 would fit: every device holds a copy of the data."
+        return "JAX_NUM_CPU_DEVICES=1 would fit: every device holds a copy of the data and moves a batch of its own."
+    peak = memory.meta_training(own, recipe, platform, devices)
+    if peak.process + peak.programs > available:
+        return (
+            "Python and what compiling leaves behind are more than that already: choose fewer networks in one job, or "
+            "a machine with more memory."
+        )
     worst = max(own, key=lambda training: training.state + training.work)
     return (
         f"No recipe.particles_per_batch would fit: {worst.name} needs most, {of_bytes(worst.state)} of state and "
@@ -65,9 +87,30 @@ def _advice(config: Config, own: Sequence[Training], platform: Platform, availab
 
 def evaluation_peak(config: Config, evaluated: Sequence[Contestant], platform: Platform) -> tuple[Peak, str]:
     """The largest cell's, with its task's name."""
-    largest = [(max(own.tasks, key=lambda task: size_of(shapes(task)[0])), own.config) for own in evaluated]
+    return _largest(evaluated, config.evaluation.seeds, platform)
+
+
+def tuning_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
+    """Of the settings that are tried at the same time, on the largest network."""
+    own = config.tuning
+    settings = math.prod(map(len, to_dict(own.grid).values()))
+    return _largest([contestants.tuning_of(config)], min(own.settings_at_once, settings) * own.seeds, platform)
+
+
+def _largest(among: Sequence[Contestant], together: int, platform: Platform) -> tuple[Peak, str]:
+    largest = [(max(own.tasks, key=lambda task: size_of(shapes(task)[0])), own.config) for own in among]
     cells = [(task, memory.training(task, settings, platform)) for task, settings in largest]
-    return memory.evaluation(cells, config.evaluation.seeds, platform)
+    return memory.evaluation(cells, together, platform)
+
+
+def check_tuning(config: Config, platform: Platform, available: float) -> None:
+    """Raises MemoryLimitError naming the network that does not fit as often as settings are tried at once."""
+    peak, name = tuning_peak(config, platform)
+    if peak.total > available:
+        raise MemoryLimitError(
+            _said(f"The tuning on {name}", peak, available)
+            + f"Choose fewer than tuning.settings_at_once={config.tuning.settings_at_once}, or a smaller tuning.width."
+        )
 
 
 def check_evaluation(config: Config, evaluated: Sequence[Contestant], platform: Platform, available: float) -> None:
@@ -81,7 +124,5 @@ def check_evaluation(config: Config, evaluated: Sequence[Contestant], platform: 
 
 
 def _said(job: str, peak: Peak, available: float) -> str:
-    return (
-        f"{job} needs about {of_bytes(peak.total)} of memory ({of_bytes(peak.state)} state, {of_bytes(peak.work)} "
-        f"on the way, {of_bytes(peak.data)} data), and {of_bytes(available)} are available. "
-    )
+    parts = ", ".join(f"{of_bytes(size)} {name}" for name, size in peak.parts.items())
+    return f"{job} needs about {of_bytes(peak.total)} of memory ({parts}), and {of_bytes(available)} are available. "

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -21,7 +22,7 @@ from mulo.planning import plan as planning
 from mulo.planning.accelerators import ACCELERATORS
 from mulo.planning.available import available_bytes
 from mulo.planning.calibration import Measured, measure
-from mulo.planning.memory import Platform
+from mulo.planning.memory import Peak, Platform
 from mulo.planning.plan import Clock, Contestant, Plan
 from mulo.planning.steps import InnerStep, inner_step
 from mulo.reporting.plan_table import print_plan
@@ -56,7 +57,7 @@ def make_plan(config: Config) -> Plan:
         theta_parameters=sum(math.prod(x.shape) for x in jax.tree.leaves(theta)),
         optimizees=planning.optimizees(trained, clock),
         phases=phases,
-        memory=_memory(config, trained, evaluated, platform),
+        memory=_memory(config, platform),
         memory_available=available,
     )
 
@@ -76,15 +77,9 @@ def _where(config: Config) -> tuple[Platform, str, float | None]:
     return Platform(cpu=False, native=False, state_dtype=config.state_dtype), f"one {device.name}", device.memory
 
 
-def _memory(config: Config, trained: Contestant, evaluated: Sequence[Contestant], platform: Platform) -> dict[str, int]:
-    learned = not isinstance(config.optimizer, AdamConfig)
-    found = {}
-    if learned:
-        devices = particle_mesh(config.recipe.pairs).size if config.plan.device == "this" else 1
-        own = memory.trainings(trained, platform)
-        found["meta-training"] = estimates.meta_training(own, config.recipe, platform, devices).total
-    found["evaluation"] = memory.evaluation_peak(config, evaluated, platform)[0].total
-    return found
+def _memory(config: Config, platform: Platform) -> dict[str, Peak]:
+    devices = particle_mesh(config.recipe.pairs).size if config.plan.device == "this" else 1
+    return memory.peaks(replace(config, mode="main"), platform, devices)
 
 
 def _clock(config: Config, trained: Contestant, platform: Platform, available: float | None) -> tuple[Clock, list[str]]:
@@ -109,7 +104,7 @@ def _whole_fits(config: Config, trained: Contestant, platform: Platform, availab
 def _measurable(trained: Contestant, platform: Platform, available: float | None) -> Sequence[Task]:
     """The tasks of which a pair fits into memory."""
     sizes = zip(trained.tasks, memory.trainings(trained, platform), strict=True)
-    fitting = [task for task, own in sizes if available is None or 2 * (own.state + own.work) + own.data <= available]
+    fitting = [task for task, own in sizes if available is None or estimates.single(own, platform) <= available]
     if not fitting:
         raise MemoryLimitError(
             "Not even one pair of trainings of any network fits into this machine's memory, and none can be measured: "

@@ -1,4 +1,7 @@
-"""How much memory a job can have: the machine's or the container's on CPUs, the device's on accelerators."""
+"""How much memory a job can have: the machine's or the container's on CPUs, the device's on accelerators.
+
+An estimate counts the process with all that it holds, so what this process holds already is a part of what it can have.
+"""
 
 from pathlib import Path
 
@@ -6,26 +9,34 @@ import jax
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
+STATUS = Path("/proc/self/status")
 
 
 def available_bytes() -> int | None:
-    """Bytes that one device can still take; None where neither the system nor the device tells."""
+    """Bytes that a job of this process can have in all; None where neither the system nor the device tells."""
     device = jax.local_devices()[0]
     if device.platform == "cpu":
-        return host_bytes()
+        left = host_bytes()
+        return None if left is None else left + held_bytes()
     told = device.memory_stats() or {}
     return told["bytes_limit"] - told.get("bytes_in_use", 0) if "bytes_limit" in told else None
 
 
 def host_bytes(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
     """The lesser of what Linux calls available and what the control group leaves; None elsewhere."""
-    return min((n for n in (_meminfo(meminfo), _cgroup(cgroup)) if n is not None), default=None)
+    return min((n for n in (_line(meminfo, "MemAvailable"), _cgroup(cgroup)) if n is not None), default=None)
 
 
-def _meminfo(path: Path) -> int | None:
+def held_bytes(status: Path = STATUS) -> int:
+    """What this process holds and no other could have before it ends: its resident memory without mapped files."""
+    return _line(status, "RssAnon") or 0
+
+
+def _line(path: Path, name: str) -> int | None:
+    """Bytes of a line such as `MemAvailable:   50 kB`."""
     try:
         lines = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
-        return 1024 * int(lines["MemAvailable"].split()[0])
+        return 1024 * int(lines[name].split()[0])
     except (OSError, KeyError, ValueError):
         return None
 

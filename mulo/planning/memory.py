@@ -1,23 +1,37 @@
-"""Peak memory of meta-training and evaluation, from shapes: what is kept, and what one batch needs on the way."""
+"""Peak memory of meta-training, tuning and evaluation, from shapes: what is kept, and what is needed on the way.
+
+On CPUs the process itself and what compiling leaves behind count too: the whole is what the system calls resident.
+"""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 
 from mulo.config import AdamConfig, Celo2Config, OptimizerConfig, RecipeConfig
-from mulo.meta.unroll import start
+from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer, native
 from mulo.optimizers.per_parameter_mlp import ACCELERATOR_TILE, FUSED_HIDDEN, TILE
-from mulo.planning.programs import peak_bytes, size_of
+from mulo.planning.live import peak_bytes
+from mulo.planning.programs import operations, size_of
 from mulo.planning.steps import shapes
 from mulo.planning.updates import FULL_FEATURES
 from mulo.types import Task
 
-XLA_MARGIN = 1.5
-"""Of forward and backward pass, XLA's buffers over the least that must be alive: 1.3 to 1.5 on the MLPs compared."""
+PROCESS = 500_000_000
+"""Python, JAX and its libraries, the compiler's code, and the small programs that every job has; measured where the
+networks are smallest."""
+PER_OPERATION = 150_000
+"""What XLA's compiler takes for an operation of a large program, and the allocator does not give back: measured 60 to
+290 thousand bytes."""
+SAVED_COPIES = 2
+"""Of all state during a save: Orbax copies it to the host, TensorStore what it writes. Measured 1.9 to 2."""
+XLA_MARGIN = 1.25
+"""Of forward and backward pass, XLA's buffers over the arrays that must be alive: 1.0 to 1.25 on MLPs and residual
+networks, 1.3 to 1.5 on transformers, where matrix products take transposed copies."""
 NATIVE_SCRATCH = 4
 """Bytes per parameter of the update beside state and gradient: the step."""
 JAX_SCRATCH = 24
@@ -51,6 +65,8 @@ class Training(NamedTuple):
     theta: int
     data: int
     """Of the dataset, once for all trainings."""
+    operations: int
+    """Of its programs; no bytes."""
 
 
 def this_platform(state_dtype: str = "float32", model_devices: int = 1) -> Platform:
@@ -62,7 +78,9 @@ def training(task: Task, config: OptimizerConfig, platform: Platform) -> Trainin
     """Counted from shapes alone."""
     optimizer, key = make_optimizer(config, platform.state_dtype), jax.eval_shape(partial(jax.random.key, 0))
     theta = jax.eval_shape(optimizer.init, key)
-    state = jax.eval_shape(lambda theta, key: start(task, optimizer, theta, 1, key), theta, key)
+    starting, state = operations(lambda theta, key: start(task, optimizer, theta, 1, key), theta, key)
+    keys = jax.ShapeDtypeStruct((1,), key.dtype)
+    running, _ = operations(partial(unroll, task, optimizer), theta, state, 1, task.data, keys)
     sizes = [math.prod(x.shape) for x in jax.tree.leaves(state.params)]
 
     def gradient(params: Any, data: Any, key: Any) -> Any:
@@ -70,8 +88,9 @@ def training(task: Task, config: OptimizerConfig, platform: Platform) -> Trainin
 
     passes = XLA_MARGIN * peak_bytes(gradient, state.params, task.data, key)
     moving = 4 * sum(sizes) + _scratch(config, sizes, platform)
+    params, data = size_of(state.params), size_of(task.data)
     work = int(max(passes, moving))
-    return Training(task.name, size_of(state), work, size_of(state.params), size_of(theta), size_of(task.data))
+    return Training(task.name, size_of(state), work, params, size_of(theta), data, starting + running)
 
 
 def _scratch(config: OptimizerConfig, sizes: Sequence[int], platform: Platform) -> float:
@@ -94,19 +113,38 @@ def _tile(config: Any, sizes: Sequence[int], platform: Platform) -> int:
     return 4 * entries * (FULL_FEATURES[config.architecture] + 2 * config.hidden_size)
 
 
-class Peak(NamedTuple):
+@dataclass(frozen=True)
+class Peak:
     """Bytes at the worst moment of a job, by what holds them."""
 
+    moment: str
+    """Which one it is, such as `a validation`."""
+    process: int
+    """Python, JAX and what else is loaded; on accelerators 0, it is not in their memory."""
+    programs: int
+    """Left by the compiler; on accelerators 0."""
     data: int
     state: int
     """Of all trainings that are kept."""
     work: int
-    """Of the trainings that move at the same time."""
+    """On the way: of the trainings that move at the same time, or the copies that a save writes."""
 
     @property
     def total(self) -> int:
         """All of it."""
-        return sum(self)
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Bytes by what holds them, in words."""
+        named = {
+            "Python and its libraries": self.process,
+            "compiler": self.programs,
+            "data": self.data,
+            "state of all trainings": self.state,
+            f"on the way in {self.moment}": self.work,
+        }
+        return {name: size for name, size in named.items() if size}
 
 
 def meta_training(trainings: Sequence[Training], recipe: RecipeConfig, platform: Platform, devices: int = 1) -> Peak:
@@ -118,21 +156,38 @@ def meta_training(trainings: Sequence[Training], recipe: RecipeConfig, platform:
         platform: where.
         devices: that share out the pairs.
     """
-    pairs = recipe.pairs if platform.cpu else recipe.pairs // devices
+    pairs, together = recipe.pairs // devices, devices if platform.cpu else 1
     batch = recipe.particles_per_batch or pairs
-    kept = [2 * pairs * own.state + 5 * pairs * own.theta for own in trainings]
-    moving = [_moving(own, pairs, batch) for own in trainings]
-    # Tasks run side by side on CPUs, one after the other on accelerators; a validation adds one task's trainings.
-    step = sum(moving) if platform.cpu else max(moving)
-    validation = max(2 * pairs * own.state + work for own, work in zip(trainings, moving, strict=True))
-    copies = devices if platform.cpu else 1
-    return Peak(copies * trainings[0].data, sum(kept), max(step, validation))
+    states = [2 * pairs * together * own.state for own in trainings]
+    kept = sum(states) + sum(5 * pairs * together * own.theta for own in trainings)
+    moving = [together * _moving(own, pairs, batch) for own in trainings]
+    moments = {
+        # Tasks run side by side on CPUs, one after the other on accelerators; a validation adds one task's trainings.
+        "a step": sum(moving) if platform.cpu else max(moving),
+        "a validation": max(state + work for state, work in zip(states, moving, strict=True)),
+        "a save": SAVED_COPIES * kept if platform.cpu else 0,
+    }
+    moment = max(moments, key=lambda name: moments[name])
+    # Tasks that learn from the same dataset share it; so do those whose datasets are as large, in all likelihood.
+    data = together * sum({own.data for own in trainings})
+    # Tasks compile side by side.
+    return Peak(moment, *_host(platform, sum(own.operations for own in trainings)), data, kept, moments[moment])
 
 
 def _moving(own: Training, pairs: int, batch: int) -> int:
     """A truncation of one batch, whose state is a copy if it is not all; or new starts, drawn for all pairs."""
     advance = 2 * min(batch, pairs) * (own.work + (own.state if batch < pairs else 0))
     return max(advance, 4 * pairs * own.params)
+
+
+def _host(platform: Platform, operations: int) -> tuple[int, int]:
+    """Bytes of the process, and those that compiling programs of so many operations leaves behind."""
+    return (PROCESS, PER_OPERATION * operations) if platform.cpu else (0, 0)
+
+
+def single(own: Training, platform: Platform) -> int:
+    """Bytes of one pair of trainings that moves alone."""
+    return sum(_host(platform, own.operations)) + 2 * (own.state + own.work) + own.data
 
 
 def evaluation(cells: Sequence[tuple[Task, Training]], seeds: int, platform: Platform) -> tuple[Peak, str]:
@@ -144,7 +199,13 @@ def evaluation(cells: Sequence[tuple[Task, Training]], seeds: int, platform: Pla
 
     def peak(task: Task, own: Training) -> Peak:
         params, _ = shapes(task)
-        at_end = int(XLA_MARGIN * peak_bytes(partial(task.full_loss, split="test"), params, task.data))
-        return Peak(own.data, seeds * own.state // sharing, max(seeds * own.work, at_end) // sharing)
+        moments = {
+            "its start": 2 * seeds * own.params,
+            "its steps": seeds * own.work,
+            "its test": int(XLA_MARGIN * peak_bytes(partial(task.full_loss, split="test"), params, task.data)),
+        }
+        moment = max(moments, key=lambda name: moments[name])
+        host, state = _host(platform, own.operations), seeds * own.state
+        return Peak(moment, *host, own.data, state // sharing, moments[moment] // sharing)
 
     return max(((peak(task, own), own.name) for task, own in cells), key=lambda found: found[0].total)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from mulo.config import OptimizerConfig, RecipeConfig
 from mulo.planning import steps
+from mulo.planning.memory import Peak
 from mulo.planning.programs import Cost
 from mulo.planning.steps import InnerStep
 from mulo.types import LayeredTask, Task
@@ -53,7 +54,7 @@ class Plan:
     theta_parameters: int
     optimizees: list[Optimizee]
     phases: list[Phase]
-    memory: dict[str, int]
+    memory: dict[str, Peak]
     """Peak of each job, by its name."""
     memory_available: float | None
 
@@ -64,7 +65,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"seconds": self.seconds}
+        memory = {job: {"total": peak.total} | asdict(peak) for job, peak in self.memory.items()}
+        return asdict(self) | {"memory": memory, "seconds": self.seconds}
 
 
 OUTER_STEP = "one outer step"

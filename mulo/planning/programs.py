@@ -1,14 +1,11 @@
-"""Arithmetic and memory of a function of arrays, counted from its abstract values: nothing is compiled or run."""
+"""Arithmetic of a function of arrays, counted from its abstract values: nothing is compiled or run."""
 
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import Jaxpr, Var
-
-_RELABELS = {"broadcast_in_dim", "convert_element_type", "iota", "reshape", "squeeze", "transpose"}
-"""Operations that compilers fold into the next one: they take no memory of their own."""
+from jax.extend.core import Jaxpr
 
 
 class Cost(NamedTuple):
@@ -36,9 +33,14 @@ def matrix_products(f: Callable[..., Any], *shapes: Any) -> Cost:
     return _products(jax.make_jaxpr(f)(*shapes).jaxpr)
 
 
-def peak_bytes(f: Callable[..., Any], *shapes: Any) -> int:
-    """Most bytes of results alive at one time while `f` runs operation by operation, its arguments not counted."""
-    return _peak(jax.make_jaxpr(f)(*shapes).jaxpr)
+def operations(f: Callable[..., Any], *shapes: Any) -> tuple[int, Any]:
+    """How many operations `f` has, those of loops counted once, and the shapes of its results."""
+    jaxpr, results = jax.make_jaxpr(f, return_shape=True)(*shapes)
+    return _operations(jaxpr.jaxpr), results
+
+
+def _operations(jaxpr: Jaxpr) -> int:
+    return sum(1 + sum(map(_operations, inside(eqn))) for eqn in jaxpr.eqns)
 
 
 def _products(jaxpr: Jaxpr) -> Cost:
@@ -48,7 +50,7 @@ def _products(jaxpr: Jaxpr) -> Cost:
             moved = sum(_bytes(v) for v in (*eqn.invars, *eqn.outvars))
             total += Cost(2 * math.prod(_shape(eqn.outvars[0])) * _summed(eqn), moved)
         repeats = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
-        for inner in _inside(eqn):
+        for inner in inside(eqn):
             total += _products(inner).times(repeats)
     return total
 
@@ -61,25 +63,7 @@ def _summed(eqn: Any) -> int:
     return math.prod(right) // right[eqn.params["dimension_numbers"].rhs_spec[0]]
 
 
-def _peak(jaxpr: Jaxpr) -> int:
-    last = {v: len(jaxpr.eqns) for v in jaxpr.outvars if isinstance(v, Var)}
-    for i, eqn in reversed(list(enumerate(jaxpr.eqns))):
-        for v in eqn.invars:
-            if isinstance(v, Var):
-                last.setdefault(v, i)
-    held: dict[Var, int] = {}
-    peak = 0
-    for i, eqn in enumerate(jaxpr.eqns):
-        within = max((_peak(inner) for inner in _inside(eqn)), default=0)
-        relabels = eqn.primitive.name in _RELABELS
-        made = {v: 0 if relabels else _bytes(v) for v in eqn.outvars if v in last}
-        peak = max(peak, sum(held.values()) + max(within, sum(made.values())))
-        freed = sum(held.pop(v, 0) for v in {v for v in eqn.invars if isinstance(v, Var)} if last[v] == i)
-        held |= dict.fromkeys(made, freed) if relabels else made
-    return peak
-
-
-def _inside(eqn: Any) -> Iterator[Jaxpr]:
+def inside(eqn: Any) -> Iterator[Jaxpr]:
     """The programs that an operation runs, such as a loop's body."""
     for value in eqn.params.values():
         for part in value if isinstance(value, tuple | list) else (value,):

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from mulo.planning.memory import Peak
 from mulo.planning.plan import Plan
 from mulo.reporting.units import of_bytes, of_seconds, scaled
 
@@ -12,10 +13,16 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(f"θ has {plan.theta_parameters:,} parameters. Planned for {plan.device}.", soft_wrap=True)
     console.print(_optimizees(plan))
     console.print(_phases(plan))
-    for job, needed in plan.memory.items():
-        console.print(f"Peak memory of {job}: {of_bytes(needed)}{_fits(needed, plan.memory_available)}", soft_wrap=True)
+    for job, peak in plan.memory.items():
+        fits = _fits(peak.total, plan.memory_available)
+        console.print(f"Peak memory of {job}: {of_bytes(peak.total)}{fits} {said(peak)}", soft_wrap=True)
     for line in plan.assumptions:
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def said(peak: Peak) -> str:
+    """What holds the memory, such as `500 MB Python and its libraries, 40 MB compiler, …`."""
+    return ", ".join(f"{of_bytes(size)} {name}" for name, size in peak.parts.items()) + "."
 
 
 def _fits(needed: float, available: float | None) -> str:

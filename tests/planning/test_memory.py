@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import memory as measuring
 from mulo.config import MLPConfig, RecipeConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
 from mulo.data import load
 from mulo.errors import MemoryLimitError
@@ -12,8 +13,9 @@ from mulo.jobs import contestants, memory
 from mulo.meta.estimators import Estimator
 from mulo.meta.unroll import start
 from mulo.optimizers import make_optimizer
+from mulo.planning import available
 from mulo.planning import memory as estimates
-from mulo.planning.available import host_bytes
+from mulo.planning.available import held_bytes, host_bytes
 from mulo.tasks import make_tasks
 from tests.test_configs import composed
 
@@ -76,7 +78,9 @@ def test_a_job_that_does_not_fit_is_told_what_would():
     said = refusal(config, peak("recipe.particles_per_batch=2"))
     assert "recipe.particles_per_batch=2 would fit" in said
     assert "are available" in said
-    assert "mlp_w256_d3 needs most" in refusal(config, 1e6)
+    peak_of_all = peak()
+    assert "mlp_w256_d3 needs most" in refusal(config, estimates.PROCESS + 0.5 * (peak_of_all - estimates.PROCESS))
+    assert "fewer networks in one job" in refusal(config, estimates.PROCESS)
 
 
 def test_every_device_of_a_cpu_holds_a_copy_of_the_data():
@@ -90,10 +94,57 @@ def test_every_device_of_a_cpu_holds_a_copy_of_the_data():
 
 
 def test_a_main_job_is_refused_before_anything_is_made(monkeypatch):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 50_000_000)
-    with pytest.raises(MemoryLimitError, match=r"evaluation of mlp_w512_d3.*evaluation\.widths"):
-        memory.check(composed())
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000_000)
+    with pytest.raises(MemoryLimitError, match=r"evaluation of mlp_w2048_d3.*evaluation\.widths"):
+        memory.check(composed("evaluation.widths=[2048]"))
     memory.check(composed("mode=meta_train"))
+
+
+def test_settings_that_are_tuned_at_once_count(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000_000)
+    arguments = ("optimizer=adamw", "task=mlp", "task.width=1024", "evaluation.widths=[64]")
+    with pytest.raises(MemoryLimitError, match=r"tuning on mlp_w1024_d3.*tuning\.settings_at_once=16"):
+        memory.check(composed(*arguments))
+    memory.check(composed(*arguments, "tuning.settings_at_once=2"))
+
+
+OWN = estimates.Training("one", state=100, work=10, params=2, theta=0, data=7, operations=1)
+CPU, GPU = (estimates.Platform(cpu=cpu, native=cpu) for cpu in (True, False))
+
+
+def parts(platform, devices=1, **recipe):
+    found = estimates.meta_training([OWN], RecipeConfig(pairs=4, **recipe), platform, devices)
+    return found.moment, found.data, found.state, found.work
+
+
+def test_a_save_writes_copies_from_the_host():
+    """8 trainings of 100: a step takes 8·10, a validation 800 more for its trainings, a save two copies."""
+    assert parts(CPU) == ("a save", 7, 800, 1600)
+    assert parts(GPU) == ("a validation", 7, 800, 880)
+
+
+def test_devices_of_a_cpu_share_its_memory_and_accelerators_have_their_own():
+    """One pair of a device at a time, with a copy of its state: 2·(10 + 100)."""
+    assert parts(CPU, 2, particles_per_batch=1) == ("a save", 14, 800, 1600)
+    assert parts(GPU, 2, particles_per_batch=1) == ("a validation", 7, 400, 400 + 220)
+
+
+def test_the_process_and_its_compiler_count_on_the_host_alone():
+    found = [estimates.meta_training([OWN, OWN], RecipeConfig(pairs=4), platform) for platform in (CPU, GPU)]
+    assert [peak.process for peak in found] == [estimates.PROCESS, 0]
+    assert [peak.programs for peak in found] == [2 * estimates.PER_OPERATION, 0]
+    assert all(peak.total == sum(peak.parts.values()) for peak in found)
+
+
+def test_what_this_process_holds_is_available_to_it(tmp_path, monkeypatch):
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmRSS:\t  90 kB\nRssAnon:\t  50 kB\n")
+    assert held_bytes(status) == 51_200
+    assert held_bytes(tmp_path / "nowhere") == 0
+    monkeypatch.setattr(available, "host_bytes", lambda: 1000)
+    before = available.available_bytes()
+    held = np.ones(20_000_000, np.uint8)
+    assert available.available_bytes() - before == pytest.approx(held.nbytes, rel=0.2)
 
 
 def test_the_smaller_of_machine_and_container_is_available(tmp_path):
@@ -111,3 +162,10 @@ def test_the_smaller_of_machine_and_container_is_available(tmp_path):
         (old / f"memory.{name}").write_text(content, encoding="utf-8")
     assert host_bytes(meminfo, tmp_path) == 11_000
     assert host_bytes(tmp_path / "nowhere", tmp_path / "nowhere") is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", measuring.CASES)
+def test_estimates_are_near_what_processes_hold(case, tmp_path):
+    found = measuring.measure(case, tmp_path)
+    assert found.planned.total == pytest.approx(found.resident, rel=0.4)
