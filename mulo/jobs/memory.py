@@ -14,6 +14,7 @@ from mulo.planning.memory import Peak, Platform, Training
 from mulo.planning.plan import Contestant
 from mulo.planning.programs import size_of
 from mulo.planning.steps import shapes
+from mulo.reporting.plan_table import held_by
 from mulo.reporting.units import of_bytes
 
 
@@ -124,5 +125,5 @@ def check_evaluation(config: Config, evaluated: Sequence[Contestant], platform: 
 
 
 def _said(job: str, peak: Peak, available: float) -> str:
-    parts = ", ".join(f"{of_bytes(size)} {name}" for name, size in peak.parts.items())
-    return f"{job} needs about {of_bytes(peak.total)} of memory ({parts}), and {of_bytes(available)} are available. "
+    need = f"{job} needs about {of_bytes(peak.total)} of memory ({held_by(peak)})"
+    return f"{need}, and {of_bytes(available)} are available. "

@@ -15,14 +15,14 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(_phases(plan))
     for job, peak in plan.memory.items():
         fits = _fits(peak.total, plan.memory_available)
-        console.print(f"Peak memory of {job}: {of_bytes(peak.total)}{fits} {said(peak)}", soft_wrap=True)
+        console.print(f"Peak memory of {job}: {of_bytes(peak.total)}{fits} {held_by(peak)}.", soft_wrap=True)
     for line in plan.assumptions:
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def said(peak: Peak) -> str:
-    """What holds the memory, such as `500 MB Python and its libraries, 40 MB compiler, …`."""
-    return ", ".join(f"{of_bytes(size)} {name}" for name, size in peak.parts.items()) + "."
+def held_by(peak: Peak) -> str:
+    """What holds the memory, such as `500 MB Python and its libraries, 40 MB compiler, 6 MB data`."""
+    return ", ".join(f"{of_bytes(size)} {name}" for name, size in peak.parts.items())
 
 
 def _fits(needed: float, available: float | None) -> str:
