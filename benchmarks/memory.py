@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import yaml
 
-from benchmarks.record import FOLDER, commit
+from benchmarks.record import FOLDER, Row, commit
 from mulo.config import parse
 from mulo.jobs import memory
 from mulo.planning.memory import Peak, this_platform
@@ -87,26 +87,30 @@ def planned(run: Path) -> Peak:
 
 def main() -> None:
     """Runs all cases, one after the other."""
-    rows, state = [], commit()
+    state, lines = commit(), []
     for case, command in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
-            begun = time.perf_counter()
             found = measure(case, Path(folder))
+        sizes = {"resident_mb": round(found.resident / 1e6), "planned_mb": round(found.planned.total / 1e6)}
         parts = {name: round(size / 1e6) for name, size in found.planned.parts.items()}
-        row = {"case": case, "command": command, "resident_mb": round(found.resident / 1e6)}
-        rows.append(row | {"planned_mb": round(found.planned.total / 1e6), "parts_mb": parts, "commit": state})
-        print(rows[-1], f"{time.perf_counter() - begun:.0f} s", flush=True)
-    lines = ",\n ".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    PATH.write_text(f"[{lines}]\n", encoding="utf-8")
+        row = {"case": case, "command": command} | sizes | {"parts_mb": parts, "commit": state}
+        lines.append(json.dumps(row, ensure_ascii=False))
+        print(case, sizes, flush=True)
+    PATH.write_text("[" + ",\n ".join(lines) + "]\n", encoding="utf-8")
+
+
+def rows() -> list[Row]:
+    """What was found, one per case."""
+    return json.loads(PATH.read_text(encoding="utf-8"))
 
 
 def table() -> str:
     """The rows as docs/planning.md shows them."""
-    lines = ["| what fills the memory | planned | resident | planned / resident |", "|---|---|---|---|"]
-    for row in json.loads(PATH.read_text(encoding="utf-8")):
+    lines = ["| command | planned | resident | planned / resident |", "|---|---|---|---|"]
+    for row in rows():
         ratio = row["planned_mb"] / row["resident_mb"]
         gigabytes = (f"{row[key] / 1000:.2f} GB" for key in ("planned_mb", "resident_mb"))
-        lines.append(f"| {row['case']}: `{row['command']}` | {' | '.join(gigabytes)} | {ratio:.2f} |")
+        lines.append(f"| `{row['command']}` | {' | '.join(gigabytes)} | {ratio:.2f} |")
     return "\n".join(lines)
 
 

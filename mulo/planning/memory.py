@@ -28,7 +28,7 @@ PER_OPERATION = 150_000
 """What XLA's compiler takes for an operation of a large program, and the allocator does not give back: measured 60 to
 290 thousand bytes."""
 SAVED_COPIES = 2
-"""Of all state during a save: Orbax copies it to the host, TensorStore what it writes. Measured 1.9 to 2."""
+"""Of all state during a save: Orbax copies it to the host, TensorStore what it writes. Measured 1.2 to 2."""
 XLA_MARGIN = 1.25
 """Of forward and backward pass, XLA's buffers over the arrays that must be alive: 1.0 to 1.25 on MLPs and residual
 networks, 1.3 to 1.5 on transformers, where matrix products take transposed copies."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from benchmarks import memory as measuring
 from mulo.jobs.meta_train import make_trainer
 from mulo.jobs.plan import make_plan, plan
 from mulo.planning.accelerators import ACCELERATORS
@@ -44,6 +45,14 @@ def test_the_page_has_the_papers_recipes():
 @pytest.mark.parametrize(("arguments", "planned"), rows())
 def test_the_page_says_what_the_planner_says(arguments, planned):
     assert f"{hours(*shared(), *arguments.split()):.2g}" == planned
+
+
+def test_the_page_has_the_memory_that_was_measured():
+    assert measuring.table() in PAGE.read_text(encoding="utf-8")
+    ratios = [row["planned_mb"] / row["resident_mb"] for row in measuring.rows()]
+    assert len(ratios) == len(measuring.CASES)
+    assert min(ratios) > 0.6
+    assert max(ratios) < 1.4
 
 
 @cache
