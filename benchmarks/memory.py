@@ -56,21 +56,22 @@ def measure(case: str, folder: Path) -> Measured:
     """Runs a case, with its files in `folder`."""
     own = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_NUM_CPU_DEVICES": str(DEVICES), "XLA_FLAGS": ""}
     command = [sys.executable, "-m", "mulo.run", *CASES[case].split(), *SHORT.split(), f"run_dir={folder / 'run'}"]
-    with (folder / "log").open("w") as log:
+    with (folder / "log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
         resident = 0
         while process.poll() is None:
             resident = max(resident, _peak_so_far(process.pid))
             time.sleep(0.05)
     if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with code {process.returncode}: {(folder / 'log').read_text()}")
+        said = (folder / "log").read_text(encoding="utf-8")
+        raise RuntimeError(f"{' '.join(command)} ended with code {process.returncode}: {said}")
     return Measured(resident, planned(folder / "run"))
 
 
 def _peak_so_far(pid: int) -> int:
     """Not `ru_maxrss`, in which a process inherits what its parent held when it was started."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):  # just ended
         return 0
@@ -78,7 +79,7 @@ def _peak_so_far(pid: int) -> int:
 
 def planned(run: Path) -> Peak:
     """The worst part of the job in this run directory."""
-    config = parse(yaml.safe_load((run / "config.yaml").read_text()))
+    config = parse(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
     pairs = config.recipe.pairs
     devices = next(n for n in range(min(DEVICES, pairs), 0, -1) if pairs % n == 0)
     found = memory.peaks(config, this_platform(config.state_dtype), devices)

@@ -138,7 +138,7 @@ def test_the_process_and_its_compiler_count_on_the_host_alone():
 
 def test_what_this_process_holds_is_available_to_it(tmp_path, monkeypatch):
     status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmRSS:\t  90 kB\nRssAnon:\t  50 kB\n")
+    status.write_text("Name:\tpython\nVmRSS:\t  90 kB\nRssAnon:\t  50 kB\n", encoding="utf-8")
     assert held_bytes(status) == 51_200
     assert held_bytes(tmp_path / "nowhere") == 0
     monkeypatch.setattr(available, "host_bytes", lambda: 1000)
