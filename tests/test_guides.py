@@ -30,7 +30,7 @@ def guide(tmp_path_factory):
     return scope
 
 
-EXECUTED = {"docs/your_model.md": 2, "README.md": 1}
+EXECUTED = {"docs/your_model.md": 3, "README.md": 1}
 """How many blocks of Python the tests below run, by text."""
 
 
