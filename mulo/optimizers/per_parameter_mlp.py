@@ -105,7 +105,8 @@ def apply(
         return output(*layers(mlp, scaled, first.weights, base))
 
     # Without the barrier XLA would keep features of the whole tensor from their normalisers' computation until here.
-    inputs = jax.lax.optimization_barrier(inputs)
+    # One for each array: of several, JAX 0.12 cannot differentiate by some.
+    inputs = jax.tree.map(jax.lax.optimization_barrier, inputs)
     return over_tiles(
         entries, (inputs, first.base, first.scales), normalizer.shard.varying(jnp.zeros(shape, jnp.float32)), size
     )
