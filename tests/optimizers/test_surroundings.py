@@ -1,6 +1,5 @@
 """The contract under JAX's global flags and on meshes of two devices, as a user's program may have set them."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,15 +28,19 @@ def contract(*settings, selected="not nothing"):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["native", "jax"])
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_the_contract_holds(setting, form):
-    contract(setting, f"MULO_KERNEL={form}", "JAX_NUM_CPU_DEVICES=2")
+def test_the_contract_holds(setting):
+    contract(setting, "MULO_KERNEL=native", "JAX_NUM_CPU_DEVICES=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["JAX_ENABLE_X64=1", "MULO_TEST_MESH=auto", "MULO_TEST_MESH=explicit"])
+def test_the_contract_holds_in_jax_alone(setting):
+    contract(setting, "MULO_KERNEL=jax", "JAX_NUM_CPU_DEVICES=2")
 
 
 @pytest.mark.slow
 def test_the_contract_holds_under_strict_promotion_of_dtypes():
     """Of what does not contain optax's Adam, which itself does not pass, and of `multi_transform` with optax's SGD."""
-    assert os.environ.get("JAX_NUMPY_DTYPE_PROMOTION") is None
     learned = "(small_fc or velo) and not test_multi_steps"
     contract("JAX_NUMPY_DTYPE_PROMOTION=strict", "JAX_NUM_CPU_DEVICES=1", selected=learned)
