@@ -7,6 +7,7 @@ ones at `update`, and keeps an optimizer's state array by array: NamedTuples of 
 as dictionaries); arrays without entries are left out, as `optax.masked` leaves parameters out.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -161,9 +162,9 @@ def at_least_one(num_steps: Array | int, optimizer: str) -> Array:
     """The length of a training as float32, in which it is exact up to 2²⁴ steps.
 
     Raises:
-        ArgumentError: it is not a number of at least 1; of traced ones only the shape is looked at.
+        ArgumentError: it is not a finite number of at least 1; of traced ones only the shape is looked at.
     """
     is_traced = isinstance(num_steps, jax.core.Tracer)
-    if jnp.shape(num_steps) or not (is_traced or num_steps >= 1):
+    if jnp.shape(num_steps) or not (is_traced or 1 <= num_steps < math.inf):
         raise ArgumentError(f"num_steps={num_steps} is not possible for {optimizer}: it is the number of steps, ≥ 1.")
     return jnp.asarray(num_steps, jnp.float32)

@@ -75,7 +75,7 @@ def test_whole_numbers_are_refused_by_name(make):
         make({"layer/count": 1.0}).init({"layer": {"count": np.int32([1, 2])}})
 
 
-@pytest.mark.parametrize("num_steps", [0, -5, 0.5, float("nan"), np.int32(0)])
+@pytest.mark.parametrize("num_steps", [0, -5, 0.5, float("nan"), float("inf"), np.int32(0)])
 def test_a_training_of_no_steps_is_refused(make, num_steps):
     with pytest.raises(ArgumentError, match=r"num_steps=.* is not possible for .*≥ 1"):
         make({"w": 1.0}, num_steps)
