@@ -17,7 +17,7 @@ from mulo import trees
 from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.optimizers import make_optimizer
 
-from .surroundings import placed, surroundings
+from .surroundings import ROUNDING, placed, surroundings
 
 SMALL_FC = SmallFCConfig(hidden_size=9)
 VELO = VeLOConfig(hidden_size=9, lstm_hidden_size=3, param_inits=2)
@@ -134,7 +134,7 @@ def static(subject, unroll):
     return unroll(subject.transform())
 
 
-def close(actual, expected, rtol=2e-5):
+def close(actual, expected, rtol=ROUNDING):
     def check(a, e):
         a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
         assert np.linalg.norm(a - e) <= rtol * np.linalg.norm(e), (a, e)
