@@ -27,8 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from mulo import distributed
 from mulo.config import Config
 from mulo.errors import ConfigError, MuloError
-from mulo.jobs import attempt, preflight, sweep, terminal
-from mulo.jobs.events import Log
+from mulo.jobs import attempt, places, preflight, sweep, terminal
+from mulo.jobs.events import FOLDER, Log
 from mulo.jobs.status import outcome
 
 
@@ -142,6 +142,11 @@ class Launch(Callback):
         """Hydra calls it once, before anything is launched."""
         if Launch.launched is None:
             return
+        try:
+            places.check(FOLDER.absolute(), "cd, since a sweep notes its events under the current directory")
+        except MuloError as error:  # Hydra makes warnings of exceptions, but leaves an exit alone
+            print(f"Error: {error}", file=sys.stderr)
+            sys.exit(2)
         planned = _planned(config)
         Launch.launched.begin(planned)
         _share_cores(config.hydra.launcher, len(planned))

@@ -3,8 +3,10 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
-from mulo.run import typed
+from mulo.jobs.sweep import Sweep
+from mulo.run import Launch, typed
 from tests.test_configs import composed
 
 
@@ -69,3 +71,11 @@ def test_what_hydra_knows_or_will_never_know_is_left_as_it_is(argument):
 def test_names_come_through_hydra_unchanged():
     config = composed(typed("name=µLO_M"), typed("run_dir=runs/lr=0.1"))
     assert (config.name, config.run_dir) == ("µLO_M", "runs/lr=0.1")
+
+
+def test_a_sweep_in_a_directory_that_cannot_be_written_is_refused(monkeypatch, capsys):
+    monkeypatch.chdir("/proc")
+    monkeypatch.setattr(Launch, "launched", Sweep())
+    with pytest.raises(SystemExit, match="2"):
+        Launch().on_multirun_start(OmegaConf.create())
+    assert "/proc/runs/multirun cannot be written" in capsys.readouterr().err
