@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks import original, quotes, record
 from benchmarks.record import Row
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 from mulo.reporting import style
 
 SECTIONS = {

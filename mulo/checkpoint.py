@@ -18,7 +18,7 @@ from mulo import distributed
 from mulo.checkpoint_folders import CHECKSUMS, check_files, checksums, clear, find, keep_last, last_step
 from mulo.config import LearnedOptimizerConfig, parse_group
 from mulo.errors import CheckpointError
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 from mulo.version import __version__
 
 if TYPE_CHECKING:

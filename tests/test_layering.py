@@ -12,7 +12,7 @@ import mulo
 LAYERS = [
     ["version", "errors", "types"],
     ["distributed"],
-    ["trees", "cache", "locks", "provenance"],
+    ["trees", "cache", "files", "locks", "provenance"],
     ["kernel_library", "randomness", "sharding"],
     ["placement"],
     ["config"],

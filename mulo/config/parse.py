@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mulo.config import registry
 from mulo.config.data import (
     EmbeddedDataConfig,
     ImageDataConfig,
@@ -21,33 +22,29 @@ from mulo.config.settings import check, expanded
 from mulo.config.tasks import TASKS, MixedConfig
 from mulo.errors import ConfigError
 
-_CHOICES: Mapping[str, tuple[str, Mapping[str, type]]] = {
-    "optimizer": (
-        "architecture",
-        {"small_fc": SmallFCConfig, "velo": VeLOConfig, "celo2": Celo2Config, "adamw": AdamConfig},
-    ),
-    "task": ("name", TASKS),
-    "data": (
-        "name",
-        {
-            "fashion_mnist_8x8": EmbeddedDataConfig,
-            "synthetic": SyntheticDataConfig,
-            "stdlib_text": StdlibTextDataConfig,
-            "lm1b": LM1BDataConfig,
-            "fashion_mnist": ImageDataConfig,
-            "cifar10": ImageDataConfig,
-            "imagenet32": ImageDataConfig,
-            "imagenet64": ImageDataConfig,
-        },
-    ),
-}
-"""Per group: the key that selects the schema, and the schemas. Nothing outside this registry can be named."""
+
+def _register() -> None:
+    optimizers = {"small_fc": SmallFCConfig, "velo": VeLOConfig, "celo2": Celo2Config, "adamw": AdamConfig}
+    images = ("fashion_mnist", "cifar10", "imagenet32", "imagenet64")
+    datasets = {
+        "fashion_mnist_8x8": EmbeddedDataConfig,
+        "synthetic": SyntheticDataConfig,
+        "stdlib_text": StdlibTextDataConfig,
+        "lm1b": LM1BDataConfig,
+        **dict.fromkeys(images, ImageDataConfig),
+    }
+    for group, schemas in (("optimizer", optimizers), ("task", TASKS), ("data", datasets)):
+        for name, schema in schemas.items():
+            registry.register(group, name, schema)
+
+
+_register()
 
 
 def parse(raw: Mapping[str, Any]) -> Config:
     """Builds the configuration of a job; raises ConfigError for unknown keys, wrong types and values out of range."""
-    chosen = {group: parse_group(group, raw[group]) for group in _CHOICES if group in raw}
-    rest = {key: value for key, value in raw.items() if key not in _CHOICES}
+    chosen = {group: parse_group(group, raw[group]) for group in registry.GROUPS if group in raw}
+    rest = {key: value for key, value in raw.items() if key not in registry.GROUPS}
     plain = _build(Config, rest, "")
     config = Config(**{spec.name: getattr(plain, spec.name) for spec in fields(Config)} | chosen)
     config = replace(config, evaluation=_with_groups(config.evaluation))
@@ -65,7 +62,7 @@ def _with_groups(evaluation: EvaluationConfig) -> EvaluationConfig:
 def parse_group(group: str, raw: Any, prefix: str | None = None) -> Any:
     """Builds and checks the settings of one optimizer, task or dataset, such as those stored in a checkpoint."""
     prefix = prefix or f"{group}."
-    selector, schemas = _CHOICES[group]
+    selector, schemas = registry.selector(group), registry.Schemas(group)
     given: Any = raw.get(selector) if isinstance(raw, Mapping) else raw
     if given not in schemas:
         raise ConfigError.value(f"{prefix}{selector}", given, "one of " + ", ".join(schemas))

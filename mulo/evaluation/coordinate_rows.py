@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 import numpy as np
 
 from mulo.errors import MuloError
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 
 
 class Row(TypedDict):

@@ -2,15 +2,14 @@
 
 import csv
 import math
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mulo.errors import MuloError
+from mulo.files import replacing
 
 
 class CurveKey(NamedTuple):
@@ -93,22 +92,6 @@ class Summary(NamedTuple):
 
 _GROUP = ("optimizer", "parametrization", "task", "width", "depth", "steps")
 _READERS: dict[str, Any] = Result.__annotations__
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path that becomes `path` at the end, so that no reader sees half a file.
-
-    The folder is made where it is missing; after an error inside, `path` is as it was.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_csv(results: Iterable[Result], path: Path) -> None:

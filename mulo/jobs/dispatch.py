@@ -10,7 +10,7 @@ from mulo import distributed
 from mulo.cache import keep_compiled_programs
 from mulo.config import Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 from mulo.jobs import memory, run_directory, theta_store
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import ThetaOf, evaluate

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mulo.config import AdamConfig, Config, to_dict
 from mulo.errors import MemoryLimitError
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 from mulo.jobs import contestants, memory
 from mulo.jobs.contestants import tuning_of
 from mulo.meta.devices import particle_mesh

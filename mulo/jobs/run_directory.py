@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from mulo import data
 from mulo.config import Config, to_dict
 from mulo.errors import ConfigError, DataError
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 from mulo.jobs import places
 
 KEY = "run_dir=<path>"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 
 _FILE = "spent.json"
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mulo import provenance
 from mulo.errors import FullDiskError, Interrupted, MuloError
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 from mulo.jobs.stopping import StopSignal
 
 FILE, TRACEBACK = "job.json", "error.txt"

@@ -11,8 +11,8 @@ from rich.console import Console
 from mulo import randomness
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted, MuloError
-from mulo.evaluation.results import replacing
 from mulo.evaluation.tuning import Settings, Trial, best, combinations, theta_of, try_settings
+from mulo.files import replacing
 from mulo.jobs.contestants import tuned_width, tuning_of
 from mulo.jobs.evaluate import ThetaOf
 from mulo.jobs.stopping import Stop

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mulo.errors import MuloError
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 

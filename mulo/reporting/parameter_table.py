@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rich import box
 from rich.table import Table
 
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 
 
 class ParameterRow(NamedTuple):

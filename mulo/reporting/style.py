@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 
 DPI = 160
 GREY = "#666666"

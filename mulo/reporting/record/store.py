@@ -10,7 +10,8 @@ from typing import Any
 from mulo.config import ClaimConfig, SweepConfig
 from mulo.errors import MuloError
 from mulo.evaluation import coordinate_rows
-from mulo.evaluation.results import Result, read_curves, replacing, write_curves
+from mulo.evaluation.results import Result, read_curves, write_curves
+from mulo.files import replacing
 from mulo.reporting.record.contents import Job, Loss, Movement, Preparation, Record
 
 FORMAT = 1

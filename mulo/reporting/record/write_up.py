@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mulo.evaluation.results import replacing
+from mulo.files import replacing
 from mulo.reporting.html import page
 from mulo.reporting.record import figures, text, web
 from mulo.reporting.record.cells import by_place
