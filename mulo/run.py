@@ -27,9 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 from mulo import distributed
 from mulo.config import Config
 from mulo.errors import ConfigError, MuloError
-from mulo.jobs import attempt, places, preflight, sweep, terminal
-from mulo.jobs.events import FOLDER, Log
-from mulo.jobs.status import outcome
+from mulo.launch import attempt, preflight, sweep
+from mulo.process import places, terminal
+from mulo.process.events import FOLDER, Log
+from mulo.process.status import outcome
 
 
 def _conf_dir() -> Path:

@@ -17,8 +17,8 @@ from mulo import checkpoint, trees
 from mulo.checkpoint import CheckpointWriter, find, latest, load, read_meta, restore
 from mulo.config import SmallFCConfig, VeLOConfig
 from mulo.errors import CheckpointError, FullDiskError
-from mulo.jobs import full_disk
 from mulo.optimizers import make_optimizer
+from mulo.process import full_disk
 
 SETTINGS = SmallFCConfig(hidden_size=3, step_mult=0.02)
 STATE = {"a": np.arange(6.0, dtype=np.float32).reshape(2, 3), "b": (np.int32(7), ())}

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from mulo.config import parse
-from mulo.jobs import preflight
+from mulo.launch import preflight
 from mulo.run import _conf_dir, _explicit_keys, register_resolvers
 from tests.command import TINY, mulo
 from tests.commands_of_texts import COMPOSED, ROOT, RUN, TEXTS, all_commands, filled, mulo_commands, only_composed

@@ -19,6 +19,7 @@ LAYERS = [
     ["parametrization"],
     ["roles"],
     ["data"],
+    ["process"],
     ["models"],
     ["tasks"],
     ["optimizers"],
@@ -30,6 +31,7 @@ LAYERS = [
     ["exchange"],
     ["reporting"],
     ["jobs"],
+    ["launch"],
     ["run"],
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
@@ -74,8 +76,8 @@ def test_every_module_has_a_layer():
 
 
 def test_the_test_sees_imports(tmp_path):
-    (tmp_path / "x.py").write_text("def f():\n    from mulo.jobs import dispatch\n", encoding="utf-8")
-    assert "jobs" in {layer(module) for module in imports(tmp_path / "x.py")}
+    (tmp_path / "x.py").write_text("def f():\n    from mulo.launch import dispatch\n", encoding="utf-8")
+    assert "launch" in {layer(module) for module in imports(tmp_path / "x.py")}
 
 
 def test_only_run_imports_hydra():
@@ -84,7 +86,7 @@ def test_only_run_imports_hydra():
 
 
 @pytest.mark.parametrize(
-    "code", ["import mulo", "import mulo.config", "from mulo.jobs import preflight", "import mulo.run"]
+    "code", ["import mulo", "import mulo.config", "from mulo.launch import preflight", "import mulo.run"]
 )
 def test_cheap_imports_leave_jax_and_wandb_alone(code):
     script = f"{code}; import sys; print([m for m in ('jax', 'wandb', 'flax', 'orbax') if m in sys.modules])"

@@ -5,7 +5,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from mulo.jobs.sweep import Sweep
+from mulo.launch.sweep import Sweep
 from mulo.run import Launch, typed
 from tests.test_configs import composed
 

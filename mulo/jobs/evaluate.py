@@ -13,8 +13,8 @@ from mulo.evaluation.grid import Cell, Record, run_grid
 from mulo.evaluation.model_devices import model_mesh
 from mulo.evaluation.results import CurveKey, Summary, summarize
 from mulo.jobs.contestants import dataset_of, evaluated, widths
-from mulo.jobs.stopping import Stop
 from mulo.optimizers import make_optimizer
+from mulo.process.stopping import Stop
 from mulo.reporting import plots
 from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.progress import progress

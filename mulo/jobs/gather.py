@@ -17,8 +17,8 @@ from mulo.config import AdamConfig, Config, parse
 from mulo.errors import ConfigError, MuloError
 from mulo.evaluation.coordinate_rows import read_rows
 from mulo.evaluation.results import CurveKey, Result, read_csv, read_curves
-from mulo.jobs import spent, status
 from mulo.jobs.varied import flattened, varied
+from mulo.process import spent, status
 from mulo.reporting import metrics
 from mulo.reporting.plots import running_median
 from mulo.reporting.record import Job, Loss, Movement, Preparation, Record

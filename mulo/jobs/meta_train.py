@@ -10,9 +10,9 @@ from mulo import checkpoint, distributed
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted
 from mulo.jobs.contestants import dataset_of
-from mulo.jobs.stopping import Stop
 from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
 from mulo.optimizers import make_optimizer
+from mulo.process.stopping import Stop
 from mulo.reporting import plots
 from mulo.reporting.metrics import MetricsLog, read
 from mulo.reporting.progress import progress

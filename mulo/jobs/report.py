@@ -6,8 +6,8 @@ from rich.console import Console
 
 from mulo.config import Config
 from mulo.errors import ConfigError
-from mulo.jobs import places
 from mulo.jobs.gather import gather, jobs_of
+from mulo.process import places
 from mulo.reporting import record
 
 

@@ -15,8 +15,8 @@ from mulo.evaluation.tuning import Settings, Trial, best, combinations, theta_of
 from mulo.files import replacing
 from mulo.jobs.contestants import tuned_width, tuning_of
 from mulo.jobs.evaluate import ThetaOf
-from mulo.jobs.stopping import Stop
 from mulo.optimizers import make_optimizer
+from mulo.process.stopping import Stop
 from mulo.reporting.progress import progress
 from mulo.types import LayeredTask
 

@@ -21,8 +21,8 @@ from tensorflow_datasets.core.download.checksums import UrlInfo
 from mulo.config import ImageDataConfig, parse
 from mulo.data import check, download, load, published
 from mulo.errors import ConfigError, DataError
-from mulo.jobs import preflight
-from mulo.jobs.run_directory import open_run
+from mulo.launch import preflight
+from mulo.process.run_directory import open_run
 
 from . import published_files as files
 

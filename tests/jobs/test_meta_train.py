@@ -11,8 +11,8 @@ from mulo.checkpoint import load
 from mulo.config import parse
 from mulo.errors import Interrupted
 from mulo.jobs.meta_train import meta_train
-from mulo.jobs.run_directory import open_run
-from mulo.jobs.stopping import Stop
+from mulo.process.run_directory import open_run
+from mulo.process.stopping import Stop
 from mulo.reporting.wandb_mirror import WandbMirror
 
 STEPS = 12

@@ -5,8 +5,8 @@ import csv
 import pytest
 from rich.console import Console
 
-from mulo.jobs import dispatch
 from mulo.jobs.parameters import parameters
+from mulo.launch import dispatch
 from tests.test_configs import composed
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mulo.errors import ConfigError
-from mulo.jobs import preflight
 from mulo.jobs.gather import without_places
+from mulo.launch import preflight
 from tests.command import mulo
 from tests.reporting import sweep_directory as sweep
 
@@ -66,7 +66,7 @@ def test_the_place_and_the_name_can_be_chosen(jobs, tmp_path):
 
 def test_jax_is_not_loaded(jobs, tmp_path):
     code = (
-        "import sys; from mulo.jobs import attempt, preflight\n"
+        "import sys; from mulo.launch import attempt, preflight\n"
         f"config = preflight.resolve({{'mode': 'report', 'report': {{'of': {str(jobs)!r}}}}}, set())\n"
         "assert attempt.alone(config) == 0\n"
         "print([name for name in ('jax', 'flax', 'orbax', 'wandb') if name in sys.modules])"

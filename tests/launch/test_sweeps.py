@@ -21,7 +21,7 @@ from tests.command import TINY, environment, mulo
 SHORT = ("-m", "mode=meta_train", *TINY, "recipe.outer_steps=2", "recipe.validate_every=2")
 BUG = """
 from mulo import run
-from mulo.jobs import dispatch
+from mulo.launch import dispatch
 meta_train = dispatch.meta_train
 def broken(config, *rest):
     if config.seed == 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mulo import locks
-from mulo.jobs.status import now, this_process
+from mulo.process.status import now, this_process
 
 FOLDER = Path("runs/multirun")
 ENDS = ("finished", "skipped", "failed", "interrupted", "not started")

@@ -11,19 +11,20 @@ from mulo.cache import keep_compiled_programs
 from mulo.config import Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
 from mulo.files import replacing
-from mulo.jobs import memory, run_directory, theta_store
+from mulo.jobs import memory, theta_store
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import ThetaOf, evaluate
 from mulo.jobs.meta_train import meta_train
 from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
-from mulo.jobs.spent import spending
-from mulo.jobs.status import finished, recorded
-from mulo.jobs.stopping import Stop, graceful_stop
 from mulo.jobs.theta import theta_of
 from mulo.jobs.tune import tune
 from mulo.jobs.verify import verify
 from mulo.locks import locked
+from mulo.process import run_directory
+from mulo.process.spent import spending
+from mulo.process.status import finished, recorded
+from mulo.process.stopping import Stop, graceful_stop
 from mulo.reporting.wandb_mirror import WandbMirror
 from mulo.types import Theta
 

@@ -13,7 +13,7 @@ from mulo import data
 from mulo.config import Config, to_dict
 from mulo.errors import ConfigError, DataError
 from mulo.files import replacing
-from mulo.jobs import places
+from mulo.process import places
 
 KEY = "run_dir=<path>"
 _DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan", "sweep", "report")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from mulo import provenance
 from mulo.errors import FullDiskError, Interrupted, MuloError
 from mulo.files import replacing
-from mulo.jobs.stopping import StopSignal
+from mulo.process.stopping import StopSignal
 
 FILE, TRACEBACK = "job.json", "error.txt"
 BEAT_SECONDS = 15.0

@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from mulo import distributed
-from mulo.jobs.events import Log, Row, rows, settled
-from mulo.jobs.status import every
-from mulo.jobs.stopping import Stop, handling
+from mulo.process.events import Log, Row, rows, settled
+from mulo.process.status import every
+from mulo.process.stopping import Stop, handling
 from mulo.reporting.tables import wide_console
 from mulo.reporting.units import of_seconds
 

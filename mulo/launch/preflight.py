@@ -9,7 +9,8 @@ from mulo import checkpoint, data
 from mulo.config import Config, OptimizerConfig, parse, to_dict
 from mulo.errors import CheckpointError, ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
-from mulo.jobs import places, report, run_directory
+from mulo.jobs import report
+from mulo.process import places, run_directory
 from mulo.reporting import wandb_mirror
 
 

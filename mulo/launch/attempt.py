@@ -16,11 +16,11 @@ from rich.console import Console
 from mulo import distributed, kernel_library, locks
 from mulo.config import Config
 from mulo.errors import BusyError, MuloError
-from mulo.jobs import full_disk, places, run_directory, status
-from mulo.jobs.events import Log
 from mulo.jobs.report import report
-from mulo.jobs.status import Status, finished, outcome, recorded
-from mulo.jobs.stopping import stopped_at_once
+from mulo.process import full_disk, places, run_directory, status
+from mulo.process.events import Log
+from mulo.process.status import Status, finished, outcome, recorded
+from mulo.process.stopping import stopped_at_once
 
 OUTPUT = "output.txt"
 WITHOUT_DIRECTORY = ("verify", "plan", "report")
@@ -59,7 +59,7 @@ def _run(config: Config, folder: Path | None) -> int:
         if config.mode == "report":  # needs no JAX
             return report(config, Console())
         kernel_library.begin()  # while JAX is being imported
-        from mulo.jobs import dispatch
+        from mulo.launch import dispatch
 
         return dispatch.run(config)
 

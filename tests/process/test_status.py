@@ -14,9 +14,9 @@ import pytest
 
 from mulo import distributed, locks, provenance
 from mulo.errors import BusyError, ConfigError, Interrupted
-from mulo.jobs import status
-from mulo.jobs.events import Log, rows, settled
-from mulo.jobs.status import finished, read, recorded
+from mulo.process import status
+from mulo.process.events import Log, rows, settled
+from mulo.process.status import finished, read, recorded
 
 HOLD = "import sys, time; from pathlib import Path; from mulo.locks import locked\n"
 HOLD += "with locked(Path(sys.argv[1]), print): print('held', flush=True); time.sleep(60)"

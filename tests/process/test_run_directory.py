@@ -7,8 +7,8 @@ import pytest
 from mulo.config import parse
 from mulo.data import stdlib_text
 from mulo.errors import ConfigError, DataError
-from mulo.jobs import attempt, preflight
-from mulo.jobs.run_directory import open_run
+from mulo.launch import attempt, preflight
+from mulo.process.run_directory import open_run
 
 
 def job(tmp_path, **settings):

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from mulo.errors import ConfigError
-from mulo.jobs import full_disk
+from mulo.process import full_disk
 
 _INSIDE = "/".join(["x" * 50] * 4)
 """Longer than what Orbax and W&B add to a directory's path."""
