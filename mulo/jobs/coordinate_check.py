@@ -11,17 +11,18 @@ from mulo.config import AdamConfig, Config, TaskBase
 from mulo.evaluation import coordinate_check as check
 from mulo.evaluation.coordinate_rows import PROMISES
 from mulo.jobs.contestants import dataset_of
+from mulo.jobs.context import JobContext
 from mulo.optimizers import make_optimizer
 from mulo.reporting import plots
 from mulo.reporting.labels import label
 from mulo.reporting.progress import progress
-from mulo.reporting.wandb_mirror import WandbMirror
 from mulo.tasks import SupervisedTask, make_tasks
 from mulo.types import Dataset, Theta
 
 
-def coordinate_check(config: Config, theta: Theta, folder: Path, console: Console, mirror: WandbMirror) -> int:
+def coordinate_check(job: JobContext, theta: Theta) -> int:
     """Measures, writes coordinate_check.csv and the figure; returns 1 if what should be still moves, else 0."""
+    config, folder, console = job.config, job.folder, job.console
     given = config.checkpoint or config.reference or config.meta_trains
     if not given and not isinstance(config.optimizer, AdamConfig):
         console.print("No checkpoint is given: the check runs under a fresh θ, which µP does not hold still.")
@@ -46,7 +47,7 @@ def coordinate_check(config: Config, theta: Theta, folder: Path, console: Consol
     check.write_rows(rows, folder / "coordinate_check.csv")
     title = f"{label(config.optimizer.name)}, task in {label(config.parametrization)}"
     plots.coordinate_check(rows, folder / "coordinate_check", title)
-    mirror.picture("coordinate_check", folder / "coordinate_check.png")
+    job.mirror.picture("coordinate_check", folder / "coordinate_check.png")
     return _say(config, rows, folder, console)
 
 

@@ -1,10 +1,8 @@
 """mode=evaluate: a θ beside its SP twin and Adam, on widths inside and beyond its meta-training range."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
-
-from rich.console import Console
 
 from mulo import checkpoint, randomness
 from mulo.config import Config, TaskBase, TaskConfig, parse_group
@@ -13,13 +11,12 @@ from mulo.evaluation.grid import Cell, Record, run_grid
 from mulo.evaluation.model_devices import model_mesh
 from mulo.evaluation.results import CurveKey, Summary, summarize
 from mulo.jobs.contestants import dataset_of, evaluated, widths
+from mulo.jobs.context import JobContext
 from mulo.optimizers import make_optimizer
-from mulo.process.stopping import Stop
 from mulo.reporting import plots
 from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.progress import progress
 from mulo.reporting.tables import print_results
-from mulo.reporting.wandb_mirror import WandbMirror
 from mulo.types import LayeredTask, Theta
 
 ThetaOf = Callable[[LayeredTask], Theta]
@@ -36,31 +33,29 @@ def trained_widths(config: Config, part: TaskBase) -> list[int]:
     return [width for own in task.parts if own.family == part.family for width in own.all_widths]
 
 
-def evaluate(
-    config: Config, theta_of: ThetaOf, folder: Path, console: Console, mirror: WandbMirror, stop: Stop
-) -> None:
-    """Runs the grid, prints the table, writes results.csv, curves.npz and both figures into `folder`.
+def evaluate(job: JobContext, theta_of: ThetaOf) -> None:
+    """Runs the grid, prints the table, writes results.csv, curves.npz and both figures into the job's folder.
 
     Several architectures have a folder each inside it.
 
     Raises:
         Interrupted: a stop was requested; finished cells are kept.
     """
-    parts, cells = config.evaluated.task.parts, _cells(config, theta_of)
+    parts, cells = job.config.evaluated.task.parts, _cells(job.config, theta_of)
     for part in parts:
-        place = folder if len(parts) == 1 else folder / part.family
+        place = job.folder if len(parts) == 1 else job.folder / part.family
         record = Record(place)
         own = [cell for cell in cells if cell.task.family == part.family]
-        if not _run(config, own, record, console, stop):
+        if not _run(job, own, record):
             raise Interrupted(
-                int(stop.signal_number or 0),
+                int(job.stop.signal_number or 0),
                 f"Stopped; {len(record.curves)} trainings are kept in {place}. The same command goes on from there.",
             )
-        _report(config, part, record, place, console, mirror)
+        _report(replace(job, folder=place), part, record)
 
 
-def _run(config: Config, cells: Sequence[Cell], record: Record, console: Console, stop: Stop) -> bool:
-    settings = config.evaluation
+def _run(job: JobContext, cells: Sequence[Cell], record: Record) -> bool:
+    settings, console = job.config.evaluation, job.console
     mesh = model_mesh(settings.model_devices)
     console.print(f"Evaluating {_said(cells, settings.seeds)}{_shared(settings.model_devices)}.")
 
@@ -70,7 +65,7 @@ def _run(config: Config, cells: Sequence[Cell], record: Record, console: Console
     with progress("evaluation", sum(cell.steps for cell in cells), 0, "loss") as bar:
         key = randomness.branch(randomness.root(settings.seed), "evaluation")
         points = settings.test_points
-        return run_grid(cells, settings.seeds, key, record, bar.update, stop.requested, mesh, points, warn)
+        return run_grid(cells, settings.seeds, key, record, bar.update, job.stop.requested, mesh, points, warn)
 
 
 def _said(cells: Sequence[Cell], seeds: int) -> str:
@@ -109,19 +104,17 @@ def _cells(config: Config, theta_of: ThetaOf) -> list[Cell]:
     return cells
 
 
-def _report(
-    config: Config, part: TaskBase, record: Record, folder: Path, console: Console, mirror: WandbMirror
-) -> None:
+def _report(job: JobContext, part: TaskBase, record: Record) -> None:
     summaries = summarize(record.results)
-    print_results(summaries, console)
-    several, groups = len(config.evaluated.task.parts) > 1, _groups(summaries)
+    print_results(summaries, job.console)
+    several, groups = len(job.config.evaluated.task.parts) > 1, _groups(summaries)
     for (depth, steps), members in groups.items():
         suffix = "" if len(groups) == 1 else f"_d{depth}_n{steps}"
-        _draw(config, part, members, record, folder, suffix)
+        _draw(job, part, members, record, suffix)
         for name in ("loss_over_width", "curves"):
             sent = f"{name}{suffix}/{part.family}" if several else f"{name}{suffix}"
-            mirror.picture(sent, folder / f"{name}{suffix}.png")
-    console.print(f"Results: {record.results_path}, figures beside it.", soft_wrap=True)
+            job.mirror.picture(sent, job.folder / f"{name}{suffix}.png")
+    job.console.print(f"Results: {record.results_path}, figures beside it.", soft_wrap=True)
 
 
 def _groups(summaries: Sequence[Summary]) -> dict[tuple[int, int], list[Summary]]:
@@ -132,9 +125,8 @@ def _groups(summaries: Sequence[Summary]) -> dict[tuple[int, int], list[Summary]
     return groups
 
 
-def _draw(
-    config: Config, part: TaskBase, summaries: Sequence[Summary], record: Record, folder: Path, suffix: str
-) -> None:
+def _draw(job: JobContext, part: TaskBase, summaries: Sequence[Summary], record: Record, suffix: str) -> None:
+    config, folder = job.config, job.folder
     depth, steps = summaries[0].depth, summaries[0].steps
     what, on = label_of_family(part.family), dataset_of(config.evaluated, part).name
     title = f"{what}, depth {depth}, {steps} steps on {on}"

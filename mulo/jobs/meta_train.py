@@ -4,19 +4,17 @@ from pathlib import Path
 from signal import SIGTERM
 
 import numpy as np
-from rich.console import Console
 
 from mulo import checkpoint, distributed
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted
 from mulo.jobs.contestants import dataset_of
+from mulo.jobs.context import JobContext
 from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
 from mulo.optimizers import make_optimizer
-from mulo.process.stopping import Stop
 from mulo.reporting import plots
 from mulo.reporting.metrics import MetricsLog, read
 from mulo.reporting.progress import progress
-from mulo.reporting.wandb_mirror import WandbMirror
 from mulo.tasks import augmented, make_tasks
 from mulo.types import Theta
 
@@ -31,12 +29,13 @@ def make_trainer(config: Config) -> Trainer:
     return Trainer(tasks, make_optimizer(config.optimizer, config.state_dtype), config.recipe, config.seed)
 
 
-def meta_train(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:
+def meta_train(job: JobContext) -> Theta:
     """Meta-trains θ, or goes on where the run directory's last checkpoint stands, and returns the final θ.
 
     Raises:
         Interrupted: a stop was requested; the state is saved.
     """
+    config, folder = job.config, job.folder
     trainer = make_trainer(config)
     state = _resume(trainer, folder)
     done, total = int(state.step), config.recipe.outer_steps
@@ -44,17 +43,19 @@ def meta_train(config: Config, folder: Path, console: Console, mirror: WandbMirr
         MetricsLog(folder / "metrics.jsonl").keep_until(done)
     if done < total:
         where = f"from outer step {done}" if done else "from the start"
-        console.print(f"Meta-training {config.optimizer.name} {where} to {total}; compiling takes the first seconds.")
-        state = _train(config, trainer, state, folder, console, mirror, stop)
+        job.console.print(
+            f"Meta-training {config.optimizer.name} {where} to {total}; compiling takes the first seconds."
+        )
+        state = _train(job, trainer, state)
         if distributed.leads():
-            _picture(folder, mirror)
+            _picture(job)
     if int(state.step) < total:
         raise Interrupted(
-            int(stop.signal_number or SIGTERM),  # another process may have had the signal
+            int(job.stop.signal_number or SIGTERM),  # another process may have had the signal
             f"Stopped after outer step {int(state.step)} of {total}; everything is saved in {folder}. "
             "The same command goes on from there.",
         )
-    _say_outcome(folder, console)
+    _say_outcome(job)
     return state.theta
 
 
@@ -71,18 +72,11 @@ def _as_dict(state: TrainerState) -> dict:
     return {name: part for name, part in state._asdict().items() if name != "theta"}
 
 
-def _train(
-    config: Config,
-    trainer: Trainer,
-    state: TrainerState,
-    folder: Path,
-    console: Console,
-    mirror: WandbMirror,
-    stop: Stop,
-) -> TrainerState:
-    recipe, log = config.recipe, MetricsLog(folder / "metrics.jsonl")
+def _train(job: JobContext, trainer: Trainer, state: TrainerState) -> TrainerState:
+    config, console = job.config, job.console
+    recipe, log = config.recipe, MetricsLog(job.folder / "metrics.jsonl")
     with (
-        checkpoint.CheckpointWriter(folder, config.optimizer, to_dict(config)) as writer,
+        checkpoint.CheckpointWriter(job.folder, config.optimizer, to_dict(config)) as writer,
         progress(
             "meta-training", recipe.outer_steps, int(state.step), "meta-loss", console if console.quiet else None
         ) as bar,
@@ -91,7 +85,7 @@ def _train(
         def record(row: Metrics) -> None:
             if distributed.leads():
                 log.append(row)
-                mirror.log(row)
+                job.mirror.log(row)
 
         def save(state: TrainerState) -> None:
             # In this order: what is cut off between the two is done again by a run that goes on from the last.
@@ -99,20 +93,20 @@ def _train(
                 writer.save_best(int(state.best_step), state.best_theta)
             writer.save(int(state.step), state.theta, _as_dict(state))
 
-        return run(trainer, state, bar.update, record, save, lambda: distributed.anyone(stop.requested()))
+        return run(trainer, state, bar.update, record, save, lambda: distributed.anyone(job.stop.requested()))
 
 
-def _picture(folder: Path, mirror: WandbMirror) -> None:
-    rows = read(folder / "metrics.jsonl")
+def _picture(job: JobContext) -> None:
+    rows = read(job.folder / "metrics.jsonl")
     if len(rows) > 1:
-        plots.meta_training(rows, folder / "meta_training")
-        mirror.picture("meta_training", folder / "meta_training.png")
+        plots.meta_training(rows, job.folder / "meta_training")
+        job.mirror.picture("meta_training", job.folder / "meta_training.png")
 
 
-def _say_outcome(folder: Path, console: Console) -> None:
-    losses = [row["validation_loss"] for row in read(folder / "metrics.jsonl") if "validation_loss" in row]
+def _say_outcome(job: JobContext) -> None:
+    losses = [row["validation_loss"] for row in read(job.folder / "metrics.jsonl") if "validation_loss" in row]
     if losses:
-        console.print(
+        job.console.print(
             f"Mean loss of full unrolls on held-out seeds: {losses[0]:.4f} under the initial θ, "
             f"{losses[-1]:.4f} under the final one (lowest {min(losses):.4f})."
         )

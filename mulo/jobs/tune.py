@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mulo import randomness
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted, MuloError
 from mulo.evaluation.tuning import Settings, Trial, best, combinations, theta_of, try_settings
 from mulo.files import replacing
 from mulo.jobs.contestants import tuned_width, tuning_of
+from mulo.jobs.context import JobContext
 from mulo.jobs.evaluate import ThetaOf
 from mulo.optimizers import make_optimizer
-from mulo.process.stopping import Stop
 from mulo.reporting.progress import progress
 from mulo.types import LayeredTask
 
@@ -24,7 +22,7 @@ Place = tuple[str, int]
 """Architecture and width on which settings are compared."""
 
 
-def tune(config: Config, folder: Path, console: Console, stop: Stop) -> ThetaOf:
+def tune(job: JobContext) -> ThetaOf:
     """Tries the grid on every architecture that is evaluated, writes tuning.csv, and returns the θ of each network.
 
     Settings that the file holds are not tried again.
@@ -33,13 +31,14 @@ def tune(config: Config, folder: Path, console: Console, stop: Stop) -> ThetaOf:
         Interrupted: a stop was requested; what was tried is kept.
         MuloError: every setting diverged.
     """
-    log = TuningLog(folder / "tuning.csv")
+    config, console = job.config, job.console
+    log = TuningLog(job.folder / "tuning.csv")
     grid = combinations(to_dict(config.tuning.grid))
     tasks = tuning_of(config).tasks
     console.print(f"Tuning {config.contestant}: {len(grid)} settings on {', '.join(task.name for task in tasks)}.")
     found = {}
     for task in tasks:
-        _try_all(config, task, grid, log, console, stop)
+        _try_all(job, task, grid, log)
         found[task.family, task.width] = chosen = best(log.trials[task.family, task.width])
         if not math.isfinite(chosen.loss):
             raise MuloError(f"Every one of the {len(grid)} settings of tuning.grid diverged on {task.name}.")
@@ -55,9 +54,8 @@ def _place(config: Config, network: LayeredTask) -> Place:
     return network.family, tuned_width(config, part)
 
 
-def _try_all(
-    config: Config, task: LayeredTask, grid: Sequence[Settings], log: "TuningLog", console: Console, stop: Stop
-) -> None:
+def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TuningLog") -> None:
+    config, stop = job.config, job.stop
     own, optimizer = config.tuning, make_optimizer(config.optimizer, config.state_dtype)
     key = randomness.branch(randomness.root(config.seed), "tuning")
     done = [trial.settings for trial in log.trials.get((task.family, task.width), [])]

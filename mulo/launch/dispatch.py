@@ -2,7 +2,7 @@
 
 import json
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -12,6 +12,7 @@ from mulo.config import Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
 from mulo.files import replacing
 from mulo.jobs import memory, theta_store
+from mulo.jobs.context import JobContext
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import ThetaOf, evaluate
 from mulo.jobs.meta_train import meta_train
@@ -24,7 +25,7 @@ from mulo.locks import locked
 from mulo.process import run_directory
 from mulo.process.spent import spending
 from mulo.process.status import finished, recorded
-from mulo.process.stopping import Stop, graceful_stop
+from mulo.process.stopping import graceful_stop
 from mulo.reporting.wandb_mirror import WandbMirror
 from mulo.types import Theta
 
@@ -57,7 +58,7 @@ def _follow(config: Config, console: Console) -> None:
     folder = run_directory.choose(config)
     mirror = WandbMirror(LoggerConfig(name="none"), folder, {})
     with graceful_stop(console) as stop:
-        meta_train(config, folder, console, mirror, stop)
+        meta_train(JobContext(config, folder, console, mirror, stop))
         distributed.leave()
 
 
@@ -74,42 +75,44 @@ def _lead(config: Config, console: Console) -> int:
     if config.mode == "parameters":
         return parameters(config, folder)
     with graceful_stop(console) as stop, WandbMirror(config.logger, folder, to_dict(config)) as mirror:
-        if config.meta_trains:
-            theta = _meta_trained(config, folder, console, mirror, stop)
-            distributed.leave()
-        if config.mode == "coordinate_check":
-            return coordinate_check(config, theta, folder, console, mirror)
-        if config.mode in ("main", "evaluate"):
-            tuned = config.mode == "main" and not config.meta_trains
-            theta_of_network = _tuned(config, folder, console, stop) if tuned else lambda task: theta
-            beside = folder / "evaluation" if config.mode == "main" else folder
-            evaluate(config, theta_of_network, beside, console, mirror, stop)
-        return 0
+        return _computed(JobContext(config, folder, console, mirror, stop), theta)
 
 
-def _tuned(config: Config, folder: Path, console: Console, stop: Stop) -> ThetaOf:
-    with spending(folder):
-        return tune(config, folder, console, stop)
+def _computed(job: JobContext, theta: Theta | None) -> int:
+    if job.config.meta_trains:
+        theta = _meta_trained(job)
+        distributed.leave()
+    if job.config.mode == "coordinate_check":
+        return coordinate_check(job, theta)
+    if job.config.mode == "evaluate":
+        evaluate(job, lambda task: theta)
+    elif job.config.mode == "main":
+        theta_of_network = (lambda task: theta) if job.config.meta_trains else _tuned(job)
+        evaluate(replace(job, folder=job.folder / "evaluation"), theta_of_network)
+    return 0
 
 
-def _meta_trained(config: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:
+def _tuned(job: JobContext) -> ThetaOf:
+    with spending(job.folder):
+        return tune(job)
+
+
+def _meta_trained(job: JobContext) -> Theta:
     """Meta-trains θ. Jobs of a sweep share meta-trainings that do not differ."""
-    training = theta_store.training_of(config)
-    if training is config:
-        return meta_train(config, folder, console, mirror, stop)
-    return _shared_theta(training, folder, console, mirror, stop)
+    training = theta_store.training_of(job.config)
+    return meta_train(job) if training is job.config else _shared_theta(job, training)
 
 
-def _shared_theta(training: Config, folder: Path, console: Console, mirror: WandbMirror, stop: Stop) -> Theta:
+def _shared_theta(job: JobContext, training: Config) -> Theta:
     """θ of a meta-training that other jobs may want too; the job's theta.json says where it is and what it cost."""
-    place = run_directory.choose(training)
-    with locked(place, lambda said: console.print(said, soft_wrap=True)), ExitStack() as stack:
-        done = finished(place, training.mode)
+    folder = run_directory.choose(training)
+    with locked(folder, lambda text: job.console.print(text, soft_wrap=True)), ExitStack() as stack:
+        done = finished(folder, training.mode)
         if done is None:
-            spent = stack.enter_context(recorded(place, training.mode))
+            started = stack.enter_context(recorded(folder, training.mode))
             run_directory.open_run(training)
-        theta = meta_train(training, place, console, mirror, stop)
-    seconds = spent.seconds if done is None else done.wall_seconds
-    with replacing(folder / "theta.json") as partial:
-        partial.write_text(json.dumps({"directory": str(place), "seconds": seconds}) + "\n", encoding="utf-8")
+        theta = meta_train(replace(job, config=training, folder=folder))
+    seconds = started.seconds if done is None else done.wall_seconds
+    with replacing(job.folder / "theta.json") as partial:
+        partial.write_text(json.dumps({"directory": str(folder), "seconds": seconds}) + "\n", encoding="utf-8")
     return theta

@@ -10,6 +10,7 @@ from mulo import trees
 from mulo.checkpoint import load
 from mulo.config import parse
 from mulo.errors import Interrupted
+from mulo.jobs.context import JobContext
 from mulo.jobs.meta_train import meta_train
 from mulo.process.run_directory import open_run
 from mulo.process.stopping import Stop
@@ -51,7 +52,7 @@ class StopAfter(Stop):
 def train(folder, stop=None, **changes):
     config = parse(RAW | {"run_dir": str(folder)} | changes)
     mirror = WandbMirror(config.logger, folder, {})
-    return meta_train(config, open_run(config), Console(quiet=True), mirror, stop or Stop())
+    return meta_train(JobContext(config, open_run(config), Console(quiet=True), mirror, stop or Stop()))
 
 
 def records(folder):

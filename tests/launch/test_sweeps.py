@@ -23,10 +23,10 @@ BUG = """
 from mulo import run
 from mulo.launch import dispatch
 meta_train = dispatch.meta_train
-def broken(config, *rest):
-    if config.seed == 1:
+def broken(job):
+    if job.config.seed == 1:
         raise RuntimeError("injected")
-    return meta_train(config, *rest)
+    return meta_train(job)
 dispatch.meta_train = broken
 run.main()
 """
