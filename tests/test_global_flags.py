@@ -166,7 +166,9 @@ def test_meta_training():
 
 @pytest.mark.slow
 def test_an_evaluation():
-    assert_the_same(lambda: rollout(mlp(), SMALL_FC, SMALL_FC.init(KEY), 3, 2, KEY), STRICT, rtol=1e-5)
+    assert_the_same(
+        lambda: rollout(mlp(), SMALL_FC, SMALL_FC.init(KEY), num_steps=3, seeds=2, key=KEY), STRICT, rtol=1e-5
+    )
 
 
 @pytest.mark.slow

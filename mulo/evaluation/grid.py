@@ -122,9 +122,9 @@ def run_grid(
     for index, cell in enumerate(cells):
         if not record.has(cell):
             told = partial(_progress_after, before, on_progress)
-            run = partial(rollout, cell.task, cell.optimizer, cell.theta, cell.steps, seeds, key, told, mesh)
+            run = partial(rollout, cell.task, cell.optimizer, cell.theta, num_steps=cell.steps, seeds=seeds, key=key)
             try:
-                record.add(cell, run(test_points=test_points))
+                record.add(cell, run(on_progress=told, mesh=mesh, test_points=test_points))
             except (jax.errors.JaxRuntimeError, MemoryError, MuloError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 record.add_failure(cell, seeds, reason)

@@ -43,7 +43,8 @@ def rollout(
     task: Task,
     optimizer: LearnedOptimizer,
     theta: Theta,
-    steps: int,
+    *,
+    num_steps: int,
     seeds: int,
     key: Array,
     on_progress: Callable[[int, float], None] = lambda done, loss: None,
@@ -51,7 +52,7 @@ def rollout(
     settings: int | None = None,
     test_points: int = 1,
 ) -> Rollout:
-    """Trains `seeds` networks for `steps` steps each.
+    """Trains `seeds` networks for `num_steps` steps each.
 
     Data that move on do so once per chunk, of which there are about 20: from equal positions under every optimizer.
 
@@ -59,7 +60,7 @@ def rollout(
         task: the network and its data.
         optimizer: what trains it, with weights `theta`.
         theta: the optimizer's weights.
-        steps: inner steps; also what the optimizer is told as its `num_steps`.
+        num_steps: inner steps, which the optimizer is told.
         seeds: how many networks; the i-th has the same initialization and minibatches whatever their number.
         key: root of their randomness.
         on_progress: called after every chunk with the steps done so far and the mean loss there.
@@ -68,25 +69,25 @@ def rollout(
             trainings are then ordered by θ, and within by seed.
         test_points: how often the test loss is measured on the way, the end included; at most once per chunk.
     """
-    chunk, data_at, where = _chunk(steps), task.data_at, None
+    chunk, data_at, where = _chunk(num_steps), task.data_at, None
     if mesh is not None:
         optimizer, theta, data_at = OverDevices(optimizer, mesh), replicate(mesh, theta), partial(LaidOut(mesh), task)
-        where = placement(mesh, jax.eval_shape(partial(start, task, optimizer, theta, steps), key))
+        where = placement(mesh, jax.eval_shape(partial(start, task, optimizer, theta, num_steps), key))
     keys = {part: _repeated(key, part, seeds, settings or 1) for part in ("init", "data")}
     axis = None if settings is None else 0
     theta = theta if settings is None else jax.tree.map(lambda x: jnp.repeat(x, seeds, axis=0), theta)
     begin = partial(start, task, optimizer)
-    training = jax.jit(jax.vmap(begin, (axis, None, 0)), out_shardings=where)(theta, np.int32(steps), keys["init"])
-    run = partial(_advance, task, optimizer, steps, chunk, axis)
+    training = jax.jit(jax.vmap(begin, (axis, None, 0)), out_shardings=where)(theta, np.int32(num_steps), keys["init"])
+    run = jax.vmap(_advancing(task, optimizer, num_steps, chunk), (axis, 0, None, 0, None))
     advance = jax.jit(run, donate_argnums=1, out_shardings=(where, None))
     evaluate = jax.jit(partial(_full_losses, task), static_argnums=2)
     curves, tests = [], {}
-    for done in range(chunk, steps + 1, chunk):
+    for done in range(chunk, num_steps + 1, chunk):
         data = data_at(done // chunk - 1)
         training, losses = advance(theta, training, data, keys["data"], np.int32(done - chunk))
         curves.append(np.asarray(losses))
         on_progress(done, float(losses[:, -1].mean()))
-        if done * test_points // steps > (done - chunk) * test_points // steps:
+        if done * test_points // num_steps > (done - chunk) * test_points // num_steps:
             tests[done] = np.asarray(evaluate(training.params, data, "test"))
     train = np.asarray(evaluate(training.params, data, "train"))
     found = np.stack(list(tests.values()), axis=1)
@@ -99,28 +100,19 @@ def _repeated(key: Array, name: str, seeds: int, settings: int) -> Array:
     return own if settings == 1 else jnp.tile(own, settings)
 
 
-def _chunk(steps: int) -> int:
+def _chunk(num_steps: int) -> int:
     """The largest divisor of the number of steps that still gives some chunks to report between."""
-    return max(size for size in range(1, max(1, steps // _CHUNKS) + 1) if steps % size == 0)
+    return max(size for size in range(1, max(1, num_steps // _CHUNKS) + 1) if num_steps % size == 0)
 
 
-def _advance(
-    task: Task,
-    optimizer: LearnedOptimizer,
-    steps: int,
-    chunk: int,
-    axis: int | None,
-    theta: Theta,
-    training: Training,
-    data: Any,
-    keys: Array,
-    done: Array,
-) -> tuple[Training, Array]:
-    def one(theta: Theta, training: Training, key: Array) -> tuple[Training, Array]:
-        step_keys = jax.vmap(lambda i: randomness.branch(key, done + i))(jnp.arange(chunk, dtype=jnp.int32))
-        return unroll(task, optimizer, theta, training, steps, data, step_keys)
+def _advancing(task: Task, optimizer: LearnedOptimizer, num_steps: int, chunk: int) -> Callable[..., Any]:
+    """One chunk of one training."""
 
-    return jax.vmap(one, (axis, 0, 0))(theta, training, keys)
+    def advance(theta: Theta, training: Training, data: Any, key: Array, done: Array) -> tuple[Training, Array]:
+        keys = jax.vmap(lambda i: randomness.branch(key, done + i))(jnp.arange(chunk, dtype=jnp.int32))
+        return unroll(task, optimizer, theta, training, num_steps, data, keys)
+
+    return advance
 
 
 def _full_losses(task: Task, params: Any, data: Any, split: str) -> Array:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -42,14 +43,16 @@ def try_settings(
     task: Task,
     optimizer: LearnedOptimizer,
     settings: Sequence[Settings],
-    steps: int,
+    *,
+    num_steps: int,
     seeds: int,
     key: Array,
     on_progress: Callable[[int, float], None] = lambda done, loss: None,
 ) -> list[Trial]:
-    """Trains `seeds` networks for `steps` steps under each of these settings, all in one program."""
+    """Trains `seeds` networks for `num_steps` steps under each of these settings, all in one program."""
     thetas = jax.tree.map(lambda *values: jnp.stack(values), *map(theta_of, settings))
-    found = rollout(task, optimizer, thetas, steps, seeds, key, on_progress, settings=len(settings))
+    run = partial(rollout, task, optimizer, thetas, settings=len(settings))
+    found = run(num_steps=num_steps, seeds=seeds, key=key, on_progress=on_progress)
     losses = found.train_loss.reshape(len(settings), seeds).mean(axis=1)
     losses = np.where(np.isfinite(losses), losses, np.inf)
     return [Trial(own, float(loss)) for own, loss in zip(settings, losses, strict=True)]

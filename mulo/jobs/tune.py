@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: 
             def told(steps: int, loss: float, before: int = index * own.steps) -> None:
                 bar.update(before + steps, loss)
 
-            log.add(task, try_settings(task, optimizer, batch, own.steps, own.seeds, key, told))
+            run = partial(try_settings, task, optimizer, batch, num_steps=own.steps, seeds=own.seeds)
+            log.add(task, run(key=key, on_progress=told))
             if stop.requested():
                 raise Interrupted(int(stop.signal_number or 0), f"Stopped; what was tried is kept in {log.path}.")
 

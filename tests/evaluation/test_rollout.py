@@ -27,7 +27,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def outcome(task):
-    return rollout(task, OPTIMIZER, THETA, STEPS, 2, KEY)
+    return rollout(task, OPTIMIZER, THETA, num_steps=STEPS, seeds=2, key=KEY)
 
 
 def test_it_equals_a_plain_training_loop(task, outcome):
@@ -47,7 +47,7 @@ def test_it_equals_a_plain_training_loop(task, outcome):
 
 
 def test_a_seed_does_not_depend_on_how_many_there_are(task, outcome):
-    alone = rollout(task, OPTIMIZER, THETA, STEPS, 1, KEY)
+    alone = rollout(task, OPTIMIZER, THETA, num_steps=STEPS, seeds=1, key=KEY)
     np.testing.assert_allclose(alone.curve[0], outcome.curve[0], rtol=1e-6)
     assert not np.allclose(outcome.curve[0], outcome.curve[1])
 
@@ -100,9 +100,9 @@ def test_rows_of_a_cell_cut_off_while_writing_are_dropped(task, tmp_path):
 
 def test_the_test_loss_is_measured_on_the_way(task):
     """A shorter training of the same steps ends with it; Adam's constant rate does not know how many there will be."""
-    whole = rollout(task, OPTIMIZER, THETA, STEPS, 2, KEY, test_points=3)
+    whole = rollout(task, OPTIMIZER, THETA, num_steps=STEPS, seeds=2, key=KEY, test_points=3)
     assert whole.test_steps.tolist() == [2, 4, 6]
-    half = rollout(task, OPTIMIZER, THETA, 4, 2, KEY)
+    half = rollout(task, OPTIMIZER, THETA, num_steps=4, seeds=2, key=KEY)
     np.testing.assert_allclose(whole.test_curve[:, 1], half.test_loss, rtol=1e-5)
     np.testing.assert_array_equal(whole.test_curve[:, -1], whole.test_loss)
 
@@ -111,9 +111,9 @@ def test_settings_are_trained_side_by_side_on_the_same_seeds(task):
     rates = [0.05, 0.4]
     alone = [make_optimizer(AdamConfig(learning_rate=rate)) for rate in rates]
     thetas = jax.tree.map(lambda *x: jax.numpy.stack(x), *[own.init(KEY) for own in alone])
-    together = rollout(task, OPTIMIZER, thetas, STEPS, 2, KEY, settings=2)
+    together = rollout(task, OPTIMIZER, thetas, num_steps=STEPS, seeds=2, key=KEY, settings=2)
     for index, own in enumerate(alone):
-        expected = rollout(task, own, own.init(KEY), STEPS, 2, KEY)
+        expected = rollout(task, own, own.init(KEY), num_steps=STEPS, seeds=2, key=KEY)
         np.testing.assert_allclose(together.curve[2 * index : 2 * index + 2], expected.curve, rtol=1e-4)
     assert not np.allclose(together.curve[0], together.curve[2])
 

@@ -31,10 +31,10 @@ def test_every_value_meets_every_other():
 
 def test_trials_are_the_trainings_that_each_setting_has_alone(task):
     optimizer = make_optimizer(AdamConfig())
-    trials = try_settings(task, optimizer, combinations(GRID), steps=8, seeds=2, key=KEY)
+    trials = try_settings(task, optimizer, combinations(GRID), num_steps=8, seeds=2, key=KEY)
     for trial in trials:
         settings = AdamConfig(**trial.settings)
-        alone = rollout(task, optimizer, make_optimizer(settings).init(KEY), 8, 2, KEY)
+        alone = rollout(task, optimizer, make_optimizer(settings).init(KEY), num_steps=8, seeds=2, key=KEY)
         expected = np.mean(alone.train_loss)
         np.testing.assert_allclose(trial.loss, expected if np.isfinite(expected) else np.inf, rtol=1e-4)
     assert best(trials).settings["learning_rate"] == 0.1

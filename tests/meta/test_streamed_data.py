@@ -76,7 +76,7 @@ def test_the_data_of_the_position_are_those_used():
 
 def test_a_rollout_moves_on_once_per_chunk_and_uses_what_it_finds():
     asked.clear()
-    rollout(Moving(), MomentumOptimizer(), THETA, 60, 1, root(0))
+    rollout(Moving(), MomentumOptimizer(), THETA, num_steps=60, seeds=1, key=root(0))
     assert asked == list(range(20))
 
 

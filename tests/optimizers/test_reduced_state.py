@@ -123,7 +123,7 @@ def test_trainings_end_where_those_in_float32_do(name, apart):
 
     def final(state_dtype):
         optimizer = make_optimizer(config, state_dtype)
-        return rollout(task, optimizer, theta, 60, 2, randomness.root(1)).train_loss
+        return rollout(task, optimizer, theta, num_steps=60, seeds=2, key=randomness.root(1)).train_loss
 
     full, half = final("float32"), final("bfloat16")
     assert np.all(full < np.log(10) - 0.02)
