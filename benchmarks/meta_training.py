@@ -21,12 +21,12 @@ from mulo import distributed, randomness
 from mulo.config import MLPConfig, RecipeConfig, SmallFCConfig
 from mulo.data import embedded
 from mulo.data.sources import InMemory, in_memory
-from mulo.meta.devices import particle_mesh
+from mulo.devices import particle_mesh
 from mulo.meta.estimators import Estimator
 from mulo.meta.particles import perturbations, sides
-from mulo.meta.unroll import Training
 from mulo.optimizers import make_optimizer
 from mulo.tasks import make_tasks
+from mulo.unroll import Training
 
 TURNS = 3
 PLACES: dict[str, dict[str, Any]] = {

@@ -18,9 +18,9 @@ from benchmarks.record import Row
 from mulo import randomness
 from mulo.config import AdamConfig, Celo2Config, MLPConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
 from mulo.data import load
-from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer
 from mulo.tasks import make_tasks
+from mulo.unroll import start, unroll
 
 SMALL_FC = SmallFCConfig(zero_non_finite=False)
 LEARNED = {

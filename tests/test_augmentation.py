@@ -7,9 +7,9 @@ import pytest
 
 from mulo.config import AdamConfig, Augmentation, MLPConfig
 from mulo.data.sources import in_memory
-from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer
 from mulo.tasks import augmented, make_tasks
+from mulo.unroll import start, unroll
 
 LEVELS = ("global", "tensor", "parameter")
 KEY = jax.random.key(3)

@@ -23,11 +23,11 @@ LAYERS = [
     ["models"],
     ["tasks"],
     ["optimizers"],
-    ["meta"],
-    ["evaluation"],
-    ["planning"],
+    ["unroll", "devices"],
     ["checkpoint_folders"],
     ["checkpoint"],
+    ["meta", "evaluation"],
+    ["planning"],
     ["exchange"],
     ["reporting"],
     ["jobs"],
@@ -36,7 +36,7 @@ LAYERS = [
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 STRANGERS = [{"tasks", "optimizers"}, {"meta", "tasks"}, {"meta", "optimizers"}, {"evaluation", "tasks"}]
-STRANGERS += [{"evaluation", "optimizers"}]
+STRANGERS += [{"evaluation", "optimizers"}, {"evaluation", "meta"}]
 """Pairs that know each other only through the protocols of types.py."""
 ROOT = Path(mulo.__file__).parent
 

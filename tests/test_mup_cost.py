@@ -7,9 +7,9 @@ import pytest
 
 from mulo.config import MLPConfig, SmallFCConfig, SyntheticDataConfig
 from mulo.data import load
-from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer, native
 from mulo.tasks import make_tasks
+from mulo.unroll import start, unroll
 
 pytestmark = pytest.mark.slow
 

@@ -24,8 +24,8 @@ import numpy as np
 from mulo import randomness
 from mulo.errors import MuloError
 from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, rows_with_slope, verdicts, write_rows
-from mulo.meta.unroll import Training, start, unroll
 from mulo.types import Array, LayeredTask, LearnedOptimizer, Params, Theta
+from mulo.unroll import Training, start, unroll
 
 __all__ = ["MEASURES", "Row", "Verdict", "coordinate_check", "read_rows", "verdicts", "write_rows"]
 

@@ -14,8 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mulo import sharding
 from mulo.errors import ConfigError
-from mulo.meta.unroll import Training
 from mulo.types import Array, LearnedOptimizer, Multipliers, Params, Theta
+from mulo.unroll import Training
 
 WHOLE = PartitionSpec()
 

@@ -10,10 +10,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mulo import randomness
+from mulo.devices import LaidOut, replicate
 from mulo.evaluation.model_devices import OverDevices, placement
-from mulo.meta.devices import LaidOut, replicate
-from mulo.meta.unroll import Training, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
+from mulo.unroll import Training, start, unroll
 
 _CHUNKS = 20
 

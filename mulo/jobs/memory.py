@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mulo.config import Config, to_dict
+from mulo.devices import particle_mesh
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants
-from mulo.meta.devices import particle_mesh
 from mulo.planning import memory
 from mulo.planning.available import available_bytes
 from mulo.planning.memory import Peak, Platform, Training

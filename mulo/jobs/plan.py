@@ -10,11 +10,11 @@ import jax
 from rich.console import Console
 
 from mulo.config import AdamConfig, Config, to_dict
+from mulo.devices import particle_mesh
 from mulo.errors import MemoryLimitError
 from mulo.files import replacing
 from mulo.jobs import contestants, memory
 from mulo.jobs.contestants import tuning_of
-from mulo.meta.devices import particle_mesh
 from mulo.optimizers import make_optimizer
 from mulo.planning import accelerators
 from mulo.planning import memory as estimates

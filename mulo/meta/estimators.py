@@ -28,11 +28,11 @@ from jax.sharding import Mesh
 
 from mulo import randomness
 from mulo.config import RecipeConfig
+from mulo.devices import SPLIT, WHOLE, LaidOut, gathered, particle_mesh, replicate, shared_out, split
 from mulo.meta.batches import batched
-from mulo.meta.devices import SPLIT, WHOLE, LaidOut, gathered, particle_mesh, replicate, shared_out, split
 from mulo.meta.particles import HELD, Particles, both, initial, perturbations, renewed, restarted, sides
-from mulo.meta.unroll import Training, clip_losses, start, unroll
 from mulo.types import Array, LearnedOptimizer, Task, Theta
+from mulo.unroll import Training, start, unroll
 
 
 class Losses(NamedTuple):
@@ -205,3 +205,12 @@ def _ordered_mean(xi: Theta, weights: Array) -> Theta:
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xi)
     total, _ = jax.lax.scan(add, zero, (weights, xi))
     return jax.tree.map(lambda x: x / len(weights), total)
+
+
+def clip_losses(losses: Array, ceiling: float) -> Array:
+    """The rule for inner losses that are not finite or above `ceiling`: they count as `ceiling`.
+
+    A diverged training thus scores badly but finitely, and cannot poison θ. Two sides that both diverge say nothing
+    about θ, and their difference is 0.
+    """
+    return jnp.where(jnp.isfinite(losses), jnp.minimum(losses, ceiling), ceiling)

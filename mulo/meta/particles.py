@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 
 from mulo import randomness, trees
 from mulo.config import RecipeConfig
-from mulo.meta.devices import local, split
-from mulo.meta.unroll import Training, start
+from mulo.devices import local, split
 from mulo.types import Array, LearnedOptimizer, Task, Theta
+from mulo.unroll import Training, start
 
 HELD = ("es_single", "nres")
 """Estimators that draw ε at an unroll's start and hold it over its outer steps; the others draw one per outer step."""

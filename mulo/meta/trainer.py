@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from mulo import distributed, randomness
 from mulo.config import RecipeConfig
-from mulo.meta.devices import LaidOut, gathered, local, particle_mesh, replicate, split
+from mulo.devices import LaidOut, gathered, local, particle_mesh, replicate, split
 from mulo.meta.estimators import Estimate, Estimator
 from mulo.meta.outer import outer_optimizer, schedule
 from mulo.meta.particles import Particles, place, to_truncations

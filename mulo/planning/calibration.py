@@ -12,13 +12,13 @@ import numpy as np
 
 from mulo import randomness
 from mulo.config import AdamConfig, OptimizerConfig, RecipeConfig
-from mulo.meta.devices import particle_mesh, split
+from mulo.devices import particle_mesh, split
 from mulo.meta.estimators import Estimator
 from mulo.meta.trainer import Trainer
-from mulo.meta.unroll import start
 from mulo.optimizers import make_optimizer
 from mulo.planning.steps import InnerStep, inner_step, per_outer_step
 from mulo.types import Task
+from mulo.unroll import start
 
 PROBE_STEPS = 2
 """Inner steps per call where a single pair is measured."""

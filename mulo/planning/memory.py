@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 
 from mulo.config import AdamConfig, Celo2Config, OptimizerConfig, RecipeConfig
-from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer, native
 from mulo.optimizers.per_parameter_mlp import ACCELERATOR_TILE, FUSED_HIDDEN, TILE
 from mulo.planning.live import peak_bytes
@@ -20,6 +19,7 @@ from mulo.planning.programs import operations, size_of
 from mulo.planning.steps import shapes
 from mulo.planning.updates import FULL_FEATURES
 from mulo.types import Task
+from mulo.unroll import start, unroll
 
 PROCESS = 500_000_000
 """Python, JAX and its libraries, the compiler's code, and the small programs that every job has; measured where the

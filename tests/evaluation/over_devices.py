@@ -12,11 +12,11 @@ import numpy as np
 from mulo import trees
 from mulo.config import AdamConfig, Celo2Config, MLPConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
 from mulo.data import load
+from mulo.devices import replicate
 from mulo.evaluation.model_devices import OverDevices, model_mesh, placement
-from mulo.meta.devices import replicate
-from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer, per_parameter_mlp
 from mulo.tasks import make_tasks
+from mulo.unroll import start, unroll
 
 OPTIMIZERS = {
     "small_fc": SmallFCConfig(hidden_size=9),

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from mulo.meta.devices import particle_mesh
+from mulo.devices import particle_mesh
 from tests.command import python_on
 
 SCRIPT = """
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from mulo import data
 from mulo.config import EmbeddedDataConfig, MLPMultiwidthConfig, OuterConfig, RecipeConfig, SmallFCConfig, VeLOConfig
-from mulo.meta.devices import particle_mesh
+from mulo.devices import particle_mesh
 from mulo.meta.trainer import Trainer
 from mulo.optimizers import make_optimizer
 from mulo.tasks import make_tasks

@@ -8,8 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from mulo.meta.estimators import Estimator
-from mulo.meta.unroll import clip_losses
+from mulo.meta.estimators import Estimator, clip_losses
 
 from .quadratic import history, recipe
 

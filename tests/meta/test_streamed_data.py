@@ -8,9 +8,9 @@ import pytest
 
 from mulo.config import MLPMultiwidthConfig, OuterConfig, StreamedDataConfig
 from mulo.data.streams import stream
+from mulo.devices import LaidOut, particle_mesh
 from mulo.evaluation.coordinate_check import coordinate_check
 from mulo.evaluation.rollout import rollout
-from mulo.meta.devices import LaidOut, particle_mesh
 from mulo.meta.trainer import Trainer
 from mulo.randomness import root
 from mulo.tasks import make_tasks

@@ -7,9 +7,9 @@ import pytest
 
 from mulo.config import AdamConfig, MLPConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
 from mulo.data import load
-from mulo.meta.unroll import start, unroll
 from mulo.optimizers import make_optimizer
 from mulo.tasks import make_tasks
+from mulo.unroll import start, unroll
 
 CONFIGS = [VeLOConfig(), SmallFCConfig(), AdamConfig(), AdamConfig(schedule="warmup_cosine")]
 

@@ -11,12 +11,12 @@ from mulo.data import load
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants, memory
 from mulo.meta.estimators import Estimator
-from mulo.meta.unroll import start
 from mulo.optimizers import make_optimizer
 from mulo.planning import available
 from mulo.planning import memory as estimates
 from mulo.planning.available import held_bytes, host_bytes
 from mulo.tasks import make_tasks
+from mulo.unroll import start
 from tests.test_configs import composed
 
 PAIRS = 3

@@ -1,4 +1,4 @@
-"""Where particles live: a mesh of devices along one axis, each holding whole pairs.
+"""Arrays on a mesh of devices; the mesh of meta-training has one axis, and each device holds whole pairs of particles.
 
 Trainings are shared out among the devices of all processes. Everything else (θ, ξ, ages, losses once they are gathered)
 is kept on one device of each process, where the same programs run whatever the mesh: the number of devices

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from mulo.types import Array, LearnedOptimizer, Params, Task, Theta
@@ -57,12 +56,3 @@ def unroll(
         return Training(optax.apply_updates(carry.params, updates), state, carry.drawn), loss
 
     return jax.lax.scan(step, training, keys)
-
-
-def clip_losses(losses: Array, ceiling: float) -> Array:
-    """The rule for inner losses that are not finite or above `ceiling`: they count as `ceiling`.
-
-    A diverged training thus scores badly but finitely, and cannot poison θ. Two sides that both diverge say nothing
-    about θ, and their difference is 0.
-    """
-    return jnp.where(jnp.isfinite(losses), jnp.minimum(losses, ceiling), ceiling)
