@@ -35,7 +35,7 @@ run: setup  ## Meta-train a µVeLO on the embedded data, evaluate it on wider ne
 	$(BIN)/python -m mulo.run $(ARGS)
 
 sweep: setup  ## Run a sweep: NAME=figure/width (sweeps/README.md lists them), ARGS="scale=smoke"
-	$(BIN)/python -m mulo.run -m --config-dir sweeps +$(subst /,=,$(NAME)) $(ARGS)
+	$(BIN)/python -m mulo.run -m +$(subst /,=,$(NAME)) $(ARGS)
 
 test: setup lint  ## Lint, types and the test suite (under 8 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -33,11 +32,11 @@ from mulo.process.events import FOLDER, Log
 from mulo.process.status import outcome
 
 
-def _conf_dir() -> Path:
-    """conf/ lies inside the installed package, and beside it in a checkout."""
+def bundled(name: str) -> str:
+    """The folder `conf` or `sweeps`, which lies inside the installed package, and beside it in a checkout."""
     package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+    inside = package / name
+    return str(inside if inside.is_dir() else package.parent / name)
 
 
 def _pick(key: Any, table: Mapping[str, Any]) -> Any:
@@ -52,6 +51,7 @@ def _logspace(first: float, last: float, count: int) -> list[float]:
 
 def register_resolvers() -> None:
     """What files under conf/ and sweeps/ may compute."""
+    OmegaConf.register_new_resolver("bundled", bundled, replace=True)
     OmegaConf.register_new_resolver("pick", _pick, replace=True)
     OmegaConf.register_new_resolver("logspace", _logspace, replace=True)
 
@@ -156,11 +156,12 @@ class Launch(Callback):
 
 def _planned(config: DictConfig) -> list[list[str]]:
     """The overrides of every job, in the order of Hydra's own sweeper; another one decides on the way."""
-    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+    sweeper = hydra.utils.get_class(config.hydra.sweeper._target_)
+    if not hasattr(sweeper, "split_arguments"):
         return []
     swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     overrides = OverridesParser.create().parse_overrides([*swept, *config.hydra.overrides.task])
-    return [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
+    return [job for batch in sweeper.split_arguments(overrides, None) for job in batch]
 
 
 def _share_cores(launcher: DictConfig, jobs: int) -> None:
@@ -180,7 +181,7 @@ def main() -> None:
     launched = Launch.launched = sweep.Sweep()
     job = _Job(launched.log)
     try:
-        hydra.main(version_base="1.3", config_path=str(_conf_dir()), config_name="config")(job.__call__)()
+        hydra.main(version_base="1.3", config_path=bundled("conf"), config_name="config")(job.__call__)()
     except CompactHydraException as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -2,18 +2,16 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from mulo.config import parse
 from mulo.launch import preflight
-from mulo.run import _conf_dir, _explicit_keys, register_resolvers
+from mulo.run import _explicit_keys, _planned, bundled, register_resolvers
 from tests.command import TINY, mulo
 from tests.commands_of_texts import COMPOSED, ROOT, RUN, TEXTS, all_commands, filled, mulo_commands, only_composed
 from tests.data import published_files
@@ -55,7 +53,7 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def composing() -> Iterator[None]:
     register_resolvers()
-    with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
+    with initialize_config_dir(bundled("conf"), version_base="1.3"):
         yield
 
 
@@ -64,14 +62,15 @@ def jobs(words: list[str]) -> list[list[str]]:
     own = [word for word in words if word not in ("-m", "--help", "--config-dir", "sweeps")]
     if "-m" not in words:
         return [own]
-    if "--config-dir" not in words:
-        (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(own), None)
-        return [batch[0], batch[-1]]
-    own = [f"hydra.searchpath=[file://{ROOT / 'sweeps'}]", *own]
-    params = compose("config", own, return_hydra_config=True).hydra.sweeper.params
-    swept = [f"{key}={value}" for key, value in params.items()]
-    (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(swept), None)
-    return [[*own, *batch[0]]]
+    of_a_file = _of_a_file(words)
+    config = compose("config", own if of_a_file else [], return_hydra_config=True)
+    config.hydra.overrides.task = own
+    planned = _planned(config)
+    return [planned[0]] if of_a_file else [planned[0], planned[-1]]
+
+
+def _of_a_file(words: Sequence[str]) -> bool:
+    return any(word.startswith("+") for word in words)
 
 
 def test_there_are_commands_in_every_place_where_they_are_expected():
@@ -113,7 +112,7 @@ def smaller(words: tuple[str, ...]) -> list[str]:
     """What is typed after a command's own words."""
     if "--help" in words:
         return []
-    if "--config-dir" in words:
+    if _of_a_file(words):
         return ["scale=smoke"]
     mode = next((word.partition("=")[2] for word in words if word.startswith("mode=")), "main")
     measured = mode == "plan" and not any(word.startswith("plan.device=") for word in words)

@@ -3,6 +3,7 @@
 import itertools
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import jax
 import pytest
@@ -12,10 +13,11 @@ from omegaconf import OmegaConf
 from mulo.config import Config, parse, to_dict
 from mulo.errors import ConfigError
 from mulo.optimizers import make_optimizer
-from mulo.run import _conf_dir, register_resolvers
+from mulo.run import bundled, register_resolvers
 
+CONF = Path(bundled("conf"))
 GROUPS = {
-    group: sorted(path.stem for path in (_conf_dir() / group).glob("*.yaml"))
+    group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     for group in ("optimizer", "task", "data", "recipe", "logger")
 }
 LEARNED = [name for name in GROUPS["optimizer"] if name not in ("adamw", "mu_adam")]
@@ -23,7 +25,7 @@ LEARNED = [name for name in GROUPS["optimizer"] if name not in ("adamw", "mu_ada
 
 def composed(*overrides: str) -> Config:
     register_resolvers()
-    with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         raw = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
     return parse(raw)
 
@@ -67,7 +69,7 @@ FROM_OTHER_FILES = {"adamw", "mu_adam", "text"}
 @pytest.mark.parametrize("group", [*GROUPS, "evaluation"])
 def test_the_files_spell_out_every_setting(group):
     """What a reader of conf/ does not see, they cannot know of."""
-    for path in (_conf_dir() / group).glob("*.yaml"):
+    for path in (CONF / group).glob("*.yaml"):
         written = set(OmegaConf.load(path)) - {"defaults"}
         settings = getattr(composed(f"{group}={path.stem}", "mode=parameters"), group)
         expected = {spec.name for spec in fields(settings)} - FROM_OTHER_FILES
@@ -110,12 +112,12 @@ def test_list_ranges_hold_for_every_entry():
         composed("task.widths=[16,0]")
 
 
-COMMENTS = dict(re.findall(r"^  - (\w+): \w+ +# (.*)$", (_conf_dir() / "config.yaml").read_text("utf-8"), re.MULTILINE))
+COMMENTS = dict(re.findall(r"^  - (\w+): \w+ +# (.*)$", (CONF / "config.yaml").read_text("utf-8"), re.MULTILINE))
 
 
 @pytest.mark.parametrize("group", ["optimizer", "data", "task", "recipe", "tuning", "scale", "logger"])
 def test_the_configuration_names_every_choice_of_each_group(group):
-    choices = {path.stem for path in (_conf_dir() / group).glob("*.yaml")}
+    choices = {path.stem for path in (CONF / group).glob("*.yaml")}
     assert choices <= set(re.findall(r"\w+", COMMENTS[group]))
 
 

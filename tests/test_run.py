@@ -1,13 +1,20 @@
 """What is typed on the command line reaches Hydra as it is meant."""
 
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from mulo.launch.sweep import Sweep
-from mulo.run import Launch, typed
+from mulo.run import Launch, bundled, typed
 from tests.test_configs import composed
+
+ROOT = Path(__file__).parents[1]
 
 
 def value_of(argument: str):
@@ -79,3 +86,13 @@ def test_a_sweep_in_a_directory_that_cannot_be_written_is_refused(monkeypatch, c
     with pytest.raises(SystemExit, match="2"):
         Launch().on_multirun_start(OmegaConf.create())
     assert "/proc/runs/multirun cannot be written" in capsys.readouterr().err
+
+
+def test_a_wheel_holds_presets_and_sweeps(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    held = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    folders = [Path(bundled(name)) for name in ("conf", "sweeps")]
+    expected = {f"mulo/{path.relative_to(folder.parent)}" for folder in folders for path in folder.rglob("*.yaml")}
+    assert {"mulo/conf/config.yaml", "mulo/sweeps/figure/width.yaml"} <= expected
+    assert expected <= held

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from mulo.config import Config, parse
 from mulo.config.sweeps import SCALES
 from mulo.evaluation.results import Result
-from mulo.run import _conf_dir, register_resolvers
+from mulo.run import bundled, register_resolvers
 from tests.command import mulo
 
 ROOT = Path(__file__).parents[1] / "sweeps"
@@ -40,7 +40,7 @@ def _a_users_file(monkeypatch):
 @pytest.fixture(autouse=True, scope="module")
 def _composing() -> Iterator[None]:
     register_resolvers()
-    with initialize_config_dir(str(_conf_dir()), version_base="1.3"):
+    with initialize_config_dir(bundled("conf"), version_base="1.3"):
         yield
 
 
@@ -66,7 +66,7 @@ def _end(name: str, scale: str, which: int) -> tuple[str, ...]:
 @cache
 def _job(name: str, scale: str, overrides: tuple[str, ...]) -> Config:
     folder, stem = name.split("/")
-    chosen = [f"hydra.searchpath=[file://{ROOT}]", f"+{folder}={stem}", f"scale={scale}"]
+    chosen = [f"+{folder}={stem}", f"scale={scale}"]
     return parse(OmegaConf.to_container(compose("config", [*chosen, *overrides]), resolve=True))
 
 
@@ -132,7 +132,7 @@ def test_the_readme_lists_every_sweep_with_its_question_and_cost():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_job_runs(name, tmp_path):
     folder, stem = name.split("/")
-    chosen = ("--config-dir", str(ROOT), f"+{folder}={stem}", "scale=smoke", *_end(name, "smoke", 0))
+    chosen = (f"+{folder}={stem}", "scale=smoke", *_end(name, "smoke", 0))
     done = mulo(*chosen, cwd=tmp_path)
     assert done.code == 0, done.err[-2000:]
     found = {path.name for path in (tmp_path / f"runs/{name}-smoke").rglob("*.csv")} - {"tuning.csv"}
