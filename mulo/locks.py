@@ -1,4 +1,8 @@
-"""One process at a time in a folder. The kernel frees a lock when its holder ends, however it ends."""
+"""One process at a time in a folder. The kernel frees a lock when its holder ends, however it ends.
+
+The package `filelock` would save some lines; but where a file system knows no locks it fails, or falls back to files
+that outlive a killed holder.
+"""
 
 import errno
 import fcntl
@@ -26,9 +30,24 @@ def locked(folder: Path, announce: Callable[[str], None], wait: bool = True) -> 
     Raises:
         BusyError: another process holds it, and `wait` is false.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _acquired(folder, announce, wait):
-        yield
+    current = False
+    while not current:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / FILE).open("a", encoding="utf-8") as file:
+            try:
+                if not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    if not wait:
+                        raise BusyError(f"Another process is at work in {folder}.")
+                    announce(f"Another process is at work in {folder}: waiting for it.")
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                current = _is_current(file, folder / FILE)
+            except OSError as error:
+                if error.errno not in _WITHOUT_LOCKS:
+                    raise
+                announce(f"{folder} cannot be locked ({error.strerror}): see that one process alone writes into it.")
+                current = True
+            if current:
+                yield
 
 
 def held(folder: Path) -> bool:
@@ -38,34 +57,6 @@ def held(folder: Path) -> bool:
             return not _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return False
-
-
-def _acquired(folder: Path, announce: Callable[[str], None], wait: bool) -> IO[str]:
-    while True:
-        file = _open(folder)
-        try:
-            if not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                if not wait:
-                    raise BusyError(f"Another process is at work in {folder}.")
-                announce(f"Another process is at work in {folder}: waiting for it.")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_current(file, folder / FILE):
-                return file
-        except OSError as error:
-            if error.errno in _WITHOUT_LOCKS:
-                announce(f"{folder} cannot be locked ({error.strerror}): see that one process alone writes into it.")
-                return file
-            file.close()
-            raise
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-def _open(folder: Path) -> IO[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return (folder / FILE).open("a", encoding="utf-8")
 
 
 def _lock(file: IO[str], operation: int) -> bool:

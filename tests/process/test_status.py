@@ -1,5 +1,6 @@
 """job.json says what became of a job; a lock lets one process at a time into a directory, for as long as it lives."""
 
+import errno
 import json
 import os
 import signal
@@ -158,6 +159,16 @@ def test_a_lock_whose_folder_was_taken_away_is_taken_anew(tmp_path, holder):
         assert locks.held(tmp_path)
         with pytest.raises(BusyError), locks.locked(tmp_path, print, wait=False):
             pass
+
+
+def test_where_a_file_system_knows_no_locks_the_job_goes_on_with_a_warning(tmp_path, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    said = []
+    with locks.locked(tmp_path, said.append):
+        assert said == [f"{tmp_path} cannot be locked (No locks available): see that one process alone writes into it."]
 
 
 @pytest.mark.parametrize(
