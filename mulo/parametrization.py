@@ -46,7 +46,7 @@ class Role(StrEnum):
     NORM = "norm"
 
 
-class Rule(NamedTuple):
+class RoleRule(NamedTuple):
     """The numbers of one parameter."""
 
     init_mean: float
@@ -95,7 +95,7 @@ class Parametrization:
         """Factor on q·k in attention."""
         return 1 / math.sqrt(head_size) if self.name in ("sp", "mup_but_attention") else 1 / head_size
 
-    def rule(self, role: Role, fan_in: int, window: int = 1) -> Rule:
+    def rule(self, role: Role, fan_in: int, window: int = 1) -> RoleRule:
         """The row of the table for a parameter of this role.
 
         Args:
@@ -107,28 +107,28 @@ class Parametrization:
         found = own(role, fan_in)
         return found._replace(init_std=found.init_std / math.sqrt(window))
 
-    def _sp(self, role: Role, fan_in: int) -> Rule:
+    def _sp(self, role: Role, fan_in: int) -> RoleRule:
         match role:
             case Role.NORM:
-                return Rule(1.0, 0.0, 1.0, Multiplier(1))
+                return RoleRule(1.0, 0.0, 1.0, Multiplier(1))
             case Role.BIAS:
-                return Rule(0.0, 0.0, 1.0, Multiplier(1))
+                return RoleRule(0.0, 0.0, 1.0, Multiplier(1))
             case Role.EMBEDDING:
-                return Rule(0.0, self.embedding_std, 1.0, Multiplier(1))
+                return RoleRule(0.0, self.embedding_std, 1.0, Multiplier(1))
             case _:
-                return Rule(0.0, 1 / math.sqrt(fan_in), 1.0, Multiplier(1))
+                return RoleRule(0.0, 1 / math.sqrt(fan_in), 1.0, Multiplier(1))
 
-    def _mup(self, role: Role, fan_in: int) -> Rule:
+    def _mup(self, role: Role, fan_in: int) -> RoleRule:
         match role:
             case Role.HIDDEN:
-                return Rule(0.0, 1 / math.sqrt(fan_in), 1.0, self._hidden(fan_in))
+                return RoleRule(0.0, 1 / math.sqrt(fan_in), 1.0, self._hidden(fan_in))
             case Role.OUTPUT:
                 std, forward = float(self.output_init == "normal"), 1 / fan_in
                 # Its gradient is n times as large, and what scales its update scales its weight decay.
-                folded = Rule(0.0, std * forward, 1.0, Multiplier(forward, weight_decay=fan_in, epsilon=fan_in))
-                return folded if self.folded else Rule(0.0, std, forward, Multiplier(1))
+                folded = RoleRule(0.0, std * forward, 1.0, Multiplier(forward, weight_decay=fan_in, epsilon=fan_in))
+                return folded if self.folded else RoleRule(0.0, std, forward, Multiplier(1))
             case Role.BIAS:
-                return Rule(0.0, float(self.bias_init == "normal"), 1.0, Multiplier(1))
+                return RoleRule(0.0, float(self.bias_init == "normal"), 1.0, Multiplier(1))
             case _:
                 return self._sp(role, fan_in)
 

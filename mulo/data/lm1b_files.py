@@ -20,7 +20,7 @@ _FIRST = {"train": 1, "test": 0}
 _DAMAGED = (OSError, EOFError, zlib.error, tarfile.TarError, UnicodeDecodeError)
 
 
-class Shard(NamedTuple):
+class NewsFile(NamedTuple):
     """One file: its split, its number, and how many files the split has."""
 
     split: str
@@ -46,7 +46,7 @@ def identity(path: Path) -> str:
     return repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
 
 
-def shards(path: Path) -> Generator[tuple[Shard, Iterator[str]]]:
+def shards(path: Path) -> Generator[tuple[NewsFile, Iterator[str]]]:
     """Every shard with its sentences, which must be read before the next shard is asked for.
 
     DataError where the file is damaged or a shard is missing.
@@ -83,14 +83,14 @@ def _guarded(path: Path, items: Iterator) -> Iterator:
         raise DataError(f"{path} is damaged or cut short ({error}): download {ARCHIVE} again.") from error
 
 
-def _shard(name: str) -> Shard | None:
+def _shard(name: str) -> NewsFile | None:
     for split, pattern in _SHARDS.items():
         if found := pattern.search(name):
-            return Shard(split, int(found[1]), int(found[2]) - _FIRST[split])
+            return NewsFile(split, int(found[1]), int(found[2]) - _FIRST[split])
     return None
 
 
-def _check_complete(path: Path, seen: list[Shard]) -> None:
+def _check_complete(path: Path, seen: list[NewsFile]) -> None:
     for split, first in _FIRST.items():
         found = [shard for shard in seen if shard.split == split]
         count = found[0].total if found else 1

@@ -10,7 +10,7 @@ from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants
 from mulo.planning import memory
 from mulo.planning.available import available_bytes
-from mulo.planning.memory import Peak, Platform, Training
+from mulo.planning.memory import Footprint, Peak, Platform
 from mulo.planning.plan import Contestant
 from mulo.planning.programs import size_of
 from mulo.planning.steps import shapes
@@ -46,7 +46,7 @@ def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Pea
     return found
 
 
-def trainings(contestant: Contestant, platform: Platform) -> list[Training]:
+def trainings(contestant: Contestant, platform: Platform) -> list[Footprint]:
     """Memory of one training per width."""
     return [memory.training(task, contestant.config, platform) for task in contestant.tasks]
 
@@ -63,7 +63,7 @@ def check_meta_training(
         )
 
 
-def _advice(config: Config, own: Sequence[Training], platform: Platform, available: float, devices: int) -> str:
+def _advice(config: Config, own: Sequence[Footprint], platform: Platform, available: float, devices: int) -> str:
     """The largest batch that would fit, else what to make smaller."""
     recipe = config.recipe
     for size in range((recipe.particles_per_batch or recipe.pairs) - 1, 0, -1):

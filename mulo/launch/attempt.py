@@ -19,6 +19,7 @@ from mulo.errors import BusyError, MuloError
 from mulo.jobs.report import report
 from mulo.process import full_disk, places, run_directory, status
 from mulo.process.events import Log
+from mulo.process.every import every
 from mulo.process.status import Status, finished, outcome, recorded
 from mulo.process.stopping import stopped_at_once
 
@@ -204,7 +205,7 @@ def _obeying(log: Log) -> Iterator[None]:
             told.append(number)
             os.kill(os.getpid(), number)
 
-    with status.every(_POLL_SECONDS, look):
+    with every(_POLL_SECONDS, look):
         yield
 
 

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from mulo import distributed
-from mulo.process.events import Log, Row, rows, settled
-from mulo.process.status import every
+from mulo.process.events import JobRow, Log, rows, settled
+from mulo.process.every import every
 from mulo.process.stopping import Stop, handling
 from mulo.reporting.tables import wide_console
 from mulo.reporting.units import of_seconds
@@ -50,7 +50,7 @@ class Sweep:
             self.log.append("stop", signal=number)
             _error("Stopping: jobs under way save what is done, others are not started. Once more ends it at once.")
 
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[JobRow]:
         return rows(self.log.read(), self._planned)
 
     def report(self) -> None:
@@ -63,14 +63,14 @@ class Sweep:
                 done = sum(status in REPORTED for _, status in self._said)
                 self._say(row, done, max(len(found), len(self._planned)))
 
-    def _say(self, row: Row, done: int, total: int) -> None:
+    def _say(self, row: JobRow, done: int, total: int) -> None:
         text = f"[{done}/{total}] {' '.join(self._varying(row)) or 'job'}: {_status(row)}"
         if row.status in _DONE:
             print(f"{text}{_after(row)}", flush=True)
         else:
             _error(f"{text}. {row.reason}")
 
-    def _varying(self, row: Row) -> list[str]:
+    def _varying(self, row: JobRow) -> list[str]:
         """The overrides that not all jobs have in common."""
         common = set.intersection(*map(set, self._planned)) if len(self._planned) > 1 else set()
         return [override for override in row.overrides if override not in common]
@@ -95,7 +95,7 @@ class Sweep:
         stopped = self.log.stop()
         return 128 + stopped if stopped is not None else max((row.exit_code for row in found), default=0)
 
-    def _table(self, found: Sequence[Row]) -> Table:
+    def _table(self, found: Sequence[JobRow]) -> Table:
         table = Table("job", "settings", "status", "wall time", "directory")
         for row in found:
             seconds = "" if row.seconds is None else of_seconds(row.seconds)
@@ -104,16 +104,16 @@ class Sweep:
         return table
 
 
-def _status(row: Row) -> str:
+def _status(row: JobRow) -> str:
     checked = f" (exit code {row.exit_code})" if row.status in _DONE and row.exit_code else ""
     return _WORDS.get(row.status, row.status) + checked
 
 
-def _after(row: Row) -> str:
+def _after(row: JobRow) -> str:
     return f" after {of_seconds(row.seconds)}" if row.seconds is not None and row.status == "finished" else ""
 
 
-def _summary(found: Sequence[Row]) -> str:
+def _summary(found: Sequence[JobRow]) -> str:
     counts = Counter(row.status for row in found)
     parts = [f"{count} {_WORDS.get(name, name)}" for name, count in counts.items()]
     again = "" if all(row.status in _DONE for row in found) else " The same command goes on with what is missing."

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mulo.parametrization import Parametrization, Role, Rule
+from mulo.parametrization import Parametrization, Role, RoleRule
 from mulo.types import Array, Layer
 
 
@@ -50,7 +50,7 @@ class Maker:
         drawn = _draw(self.distribution, self.rngs.params(), shape, rule.init_mean, gain * rule.init_std)
         return nnx.Param(drawn, role=role, fan_in=fan_in, window=window, gain=gain)
 
-    def rule(self, role: Role, fan_in: int) -> Rule:
+    def rule(self, role: Role, fan_in: int) -> RoleRule:
         """The row of the parametrization's table."""
         return self.scheme.rule(role, fan_in)
 

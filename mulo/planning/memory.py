@@ -53,7 +53,7 @@ class Platform(NamedTuple):
     """That share each network of an evaluation."""
 
 
-class Training(NamedTuple):
+class Footprint(NamedTuple):
     """Bytes of one training, or of one network in evaluation."""
 
     name: str
@@ -74,7 +74,7 @@ def this_platform(state_dtype: str = "float32", model_devices: int = 1) -> Platf
     return Platform(jax.default_backend() == "cpu", native.available(), state_dtype, model_devices)
 
 
-def training(task: Task, config: OptimizerConfig, platform: Platform) -> Training:
+def training(task: Task, config: OptimizerConfig, platform: Platform) -> Footprint:
     """Counted from shapes alone."""
     optimizer, key = make_optimizer(config, platform.state_dtype), jax.eval_shape(partial(jax.random.key, 0))
     theta = jax.eval_shape(optimizer.init, key)
@@ -90,7 +90,7 @@ def training(task: Task, config: OptimizerConfig, platform: Platform) -> Trainin
     moving = 4 * sum(sizes) + _scratch(config, sizes, platform)
     params, data = size_of(state.params), size_of(task.data)
     work = int(max(passes, moving))
-    return Training(task.name, size_of(state), work, params, size_of(theta), data, starting + running)
+    return Footprint(task.name, size_of(state), work, params, size_of(theta), data, starting + running)
 
 
 def _scratch(config: OptimizerConfig, sizes: Sequence[int], platform: Platform) -> float:
@@ -147,7 +147,7 @@ class Peak:
         return {name: size for name, size in named.items() if size}
 
 
-def meta_training(trainings: Sequence[Training], recipe: RecipeConfig, platform: Platform, devices: int = 1) -> Peak:
+def meta_training(trainings: Sequence[Footprint], recipe: RecipeConfig, platform: Platform, devices: int = 1) -> Peak:
     """Of one memory: on CPUs that of all devices together, on accelerators that of each.
 
     Args:
@@ -174,7 +174,7 @@ def meta_training(trainings: Sequence[Training], recipe: RecipeConfig, platform:
     return Peak(moment, *_host(platform, sum(own.operations for own in trainings)), data, kept, moments[moment])
 
 
-def _moving(own: Training, pairs: int, batch: int) -> int:
+def _moving(own: Footprint, pairs: int, batch: int) -> int:
     """A truncation of one batch, whose state is a copy if it is not all; or new starts, drawn for all pairs."""
     advance = 2 * min(batch, pairs) * (own.work + (own.state if batch < pairs else 0))
     return max(advance, 4 * pairs * own.params)
@@ -185,19 +185,19 @@ def _host(platform: Platform, operations: int) -> tuple[int, int]:
     return (PROCESS, PER_OPERATION * operations) if platform.cpu else (0, 0)
 
 
-def single(own: Training, platform: Platform) -> int:
+def single(own: Footprint, platform: Platform) -> int:
     """Bytes of one pair of trainings that moves alone."""
     return sum(_host(platform, own.operations)) + 2 * (own.state + own.work) + own.data
 
 
-def evaluation(cells: Sequence[tuple[Task, Training]], seeds: int, platform: Platform) -> tuple[Peak, str]:
+def evaluation(cells: Sequence[tuple[Task, Footprint]], seeds: int, platform: Platform) -> tuple[Peak, str]:
     """The largest of the cells, which run one after the other, with its task's name.
 
     On accelerators of each device, a network's shares taken as equal.
     """
     sharing = 1 if platform.cpu else platform.model_devices
 
-    def peak(task: Task, own: Training) -> Peak:
+    def peak(task: Task, own: Footprint) -> Peak:
         params, _ = shapes(task)
         moments = {
             "its start": 2 * seeds * own.params,

@@ -62,7 +62,7 @@ def _parsed(line: str) -> dict[str, Any] | None:
         return None
 
 
-class Row(NamedTuple):
+class JobRow(NamedTuple):
     """What is known of one job."""
 
     job: int
@@ -76,21 +76,21 @@ class Row(NamedTuple):
     exit_code: int = 1
 
 
-def rows(events: Iterable[dict[str, Any]], planned: Sequence[Sequence[str]]) -> list[Row]:
+def rows(events: Iterable[dict[str, Any]], planned: Sequence[Sequence[str]]) -> list[JobRow]:
     """The jobs in order, each by its last event; those planned without any are `not started`."""
-    found = {number: Row(number, overrides, "not started") for number, overrides in enumerate(planned)}
+    found = {number: JobRow(number, overrides, "not started") for number, overrides in enumerate(planned)}
     for event in events:
         if "job" in event:
             found[event["job"]] = _row(event)
     return [found[number] for number in sorted(found)]
 
 
-def _row(event: dict[str, Any]) -> Row:
-    known = {name: event[name] for name in Row._fields if name in event}
-    return Row(**known | {"status": event["event"] if event["event"] in ENDS else "running"})
+def _row(event: dict[str, Any]) -> JobRow:
+    known = {name: event[name] for name in JobRow._fields if name in event}
+    return JobRow(**known | {"status": event["event"] if event["event"] in ENDS else "running"})
 
 
-def settled(row: Row) -> Row:
+def settled(row: JobRow) -> JobRow:
     """A job that began, never ended and holds no lock any more was killed."""
     alive = row.status != "running" or (row.directory is not None and locks.held(Path(row.directory)))
     return row if alive else row._replace(status="killed", reason="Its process ended without a word.")

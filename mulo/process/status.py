@@ -6,7 +6,7 @@ import platform
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from mulo import provenance
 from mulo.errors import FullDiskError, Interrupted, MuloError
 from mulo.files import replacing
+from mulo.process.every import every
 from mulo.process.stopping import StopSignal
 
 FILE, TRACEBACK = "job.json", "error.txt"
@@ -97,7 +98,7 @@ def finished(folder: Path, mode: str) -> Status | None:
     return found if found.mode == mode or (found.mode, mode) == ("main", "meta_train") else None
 
 
-class Record:
+class StatusFile:
     """Keeps job.json up to date from one start of a job to its end."""
 
     def __init__(self, folder: Path, mode: str) -> None:
@@ -139,9 +140,9 @@ def _accelerator() -> str | None:
 
 
 @contextmanager
-def recorded(folder: Path, mode: str) -> Iterator[Record]:
+def recorded(folder: Path, mode: str) -> Iterator[StatusFile]:
     """Keeps job.json while open; what ends the block decides the status, and a failure leaves error.txt."""
-    record = Record(folder, mode)
+    record = StatusFile(folder, mode)
     try:
         with every(BEAT_SECONDS, record.write):
             yield record
@@ -154,22 +155,3 @@ def recorded(folder: Path, mode: str) -> Iterator[Record]:
         raise
     record.end("finished", record.exit_code)
     (folder / TRACEBACK).unlink(missing_ok=True)
-
-
-@contextmanager
-def every(seconds: float, action: Callable[[], object]) -> Iterator[None]:
-    """Calls `action` now and then, in a thread, while open; an OSError in it, as of a full disk, is passed over."""
-    closed = threading.Event()
-
-    def beat() -> None:
-        while not closed.wait(seconds):
-            with suppress(OSError):
-                action()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        closed.set()
-        thread.join()

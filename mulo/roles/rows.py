@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mulo.parametrization import Parametrization, Role, Rule
+from mulo.parametrization import Parametrization, Role, RoleRule
 from mulo.roles.case import Case
 from mulo.roles.inference import FIXED, STARTS, Found, kept
 from mulo.types import Multiplier
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     """Of matrices and convolutions, of these the input channels."""
     window: int
     """k·k of a convolution, 1 otherwise."""
-    rule: Rule | None
+    rule: RoleRule | None
     """Its numbers; None for what is fixed."""
     kept: bool | None
     """Whether `initialize` leaves it as it is; None: a vector whose values were not at hand, so it looks at them."""

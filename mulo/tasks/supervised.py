@@ -12,7 +12,7 @@ import optax
 from flax import nnx
 
 from mulo.models.layers import Network, run
-from mulo.parametrization import Parametrization, Role, Rule
+from mulo.parametrization import Parametrization, Role, RoleRule
 from mulo.types import Array, Batch, Dataset, Layer, Multipliers, Params
 
 FULL_LOSS_EXAMPLES = 10_000
@@ -24,14 +24,14 @@ _CHUNK_FLOATS = 4_000_000
 
 
 @dataclass(frozen=True)
-class Parameter:
+class NetworkParameter:
     """What is known of a parameter before it is drawn."""
 
     role: Role
     shape: tuple[int, ...]
     fan_in: int
     window: int
-    rule: Rule
+    rule: RoleRule
     init_std: float
     """The rule's, times the layer's gain."""
 
@@ -82,17 +82,17 @@ class SupervisedTask:
         return self.dataset.at(position)
 
     @cached_property
-    def parameters(self) -> dict[str, Parameter]:
+    def parameters(self) -> dict[str, NetworkParameter]:
         """Role, shape and rule of every parameter, by path name."""
         return {
             "/".join(map(str, path)): self._parameter(variable)
             for path, variable in nnx.to_flat_state(self._abstract[1])
         }
 
-    def _parameter(self, variable: Any) -> Parameter:
+    def _parameter(self, variable: Any) -> NetworkParameter:
         rule = self.scheme.rule(variable.role, variable.fan_in, variable.window)
         std = variable.gain * rule.init_std
-        return Parameter(variable.role, variable.shape, variable.fan_in, variable.window, rule, std)
+        return NetworkParameter(variable.role, variable.shape, variable.fan_in, variable.window, rule, std)
 
     @cached_property
     def multipliers(self) -> Multipliers:

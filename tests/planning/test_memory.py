@@ -108,7 +108,7 @@ def test_settings_that_are_tuned_at_once_count(monkeypatch):
     memory.check(composed(*arguments, "tuning.settings_at_once=2"))
 
 
-OWN = estimates.Training("one", state=100, work=10, params=2, theta=0, data=7, operations=1)
+OWN = estimates.Footprint("one", state=100, work=10, params=2, theta=0, data=7, operations=1)
 CPU, GPU = (estimates.Platform(cpu=cpu, native=cpu) for cpu in (True, False))
 
 
