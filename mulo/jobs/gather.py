@@ -18,7 +18,7 @@ from mulo.errors import ConfigError, MuloError
 from mulo.evaluation.coordinate_rows import read_rows
 from mulo.evaluation.results import CurveKey, Result, read_csv, read_curves
 from mulo.jobs.varied import flattened, varied
-from mulo.process import spent, status
+from mulo.process import preparation_time, status
 from mulo.reporting import metrics
 from mulo.reporting.plots import running_median
 from mulo.reporting.record import Job, Loss, Movement, Preparation, Record
@@ -200,14 +200,14 @@ def _preparation(job: Found) -> Preparation:
     if tuning.exists():
         with tuning.open(newline="", encoding="utf-8") as file:
             settings = sum(1 for _ in csv.DictReader(file))
-        return Preparation("tuning", spent.seconds(job.folder), settings=settings)
+        return Preparation("tuning", preparation_time.read(job.folder), settings=settings)
     shared = job.folder / "theta.json"
     if shared.exists():
         said = json.loads(shared.read_text("utf-8"))
         name = Path(said["directory"]).name
         return _meta_training(job, Preparation("meta-training", said["seconds"], name), _theta_of(job, said))
     if job.config.mode == "main" and not isinstance(job.config.optimizer, AdamConfig):
-        return _meta_training(job, Preparation("meta-training", spent.seconds(job.folder) or None), job.folder)
+        return _meta_training(job, Preparation("meta-training", preparation_time.read(job.folder) or None), job.folder)
     return Preparation()
 
 

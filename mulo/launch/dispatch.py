@@ -22,8 +22,7 @@ from mulo.jobs.theta import theta_of
 from mulo.jobs.tune import tune
 from mulo.jobs.verify import verify
 from mulo.locks import locked
-from mulo.process import run_directory
-from mulo.process.spent import spending
+from mulo.process import preparation_time, run_directory
 from mulo.process.status import finished, recorded
 from mulo.process.stopping import graceful_stop
 from mulo.reporting.wandb_mirror import WandbMirror
@@ -93,7 +92,7 @@ def _computed(job: JobContext, theta: Theta | None) -> int:
 
 
 def _tuned(job: JobContext) -> ThetaOf:
-    with spending(job.folder):
+    with preparation_time.measured(job.folder):
         return tune(job)
 
 
