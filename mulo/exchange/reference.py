@@ -54,14 +54,14 @@ def read_reference(path: str | Path) -> Reference:
         losses = np.asarray(groups["losses"][""])
         steps = range(len(losses))
         return Reference(
-            config,
-            read_haiku(groups["theta"], config),
-            int(groups["config"].get("num_steps", len(losses))),
-            groups["params"],
-            [_at(groups["grads"], t, groups["params"]) for t in steps],
-            losses,
-            {name: float(c) for name, c in groups["multiplier"].items()},
-            [_at(groups["expected"], t, groups["params"]) for t in steps],
+            config=config,
+            theta=read_haiku(groups["theta"], config),
+            num_steps=int(groups["config"].get("num_steps", len(losses))),
+            params=groups["params"],
+            gradients=[_at(groups["grads"], t, groups["params"]) for t in steps],
+            losses=losses,
+            multipliers={name: float(c) for name, c in groups["multiplier"].items()},
+            expected=[_at(groups["expected"], t, groups["params"]) for t in steps],
         )
     except KeyError as error:
         raise ReferenceFileError(f"{path} is not a whole reference file: {error.args[0]} is missing.") from error

@@ -31,18 +31,18 @@ class Status:
     status: str
     """`running` (or killed while it was), `finished`, `failed`, `interrupted`."""
     mode: str
-    reason: str | None
+    reason: str | None = None
     """One line on a failure or an interruption."""
-    exit_code: int | None
-    starts: int
-    wall_seconds: float
+    exit_code: int | None = None
+    starts: int = 0
+    wall_seconds: float = 0.0
     """Of all starts together."""
-    first_started: str
+    first_started: str = ""
     """In UTC, ISO 8601, as all times."""
-    started: str
-    updated: str
-    ended: str | None
-    process: str
+    started: str = ""
+    updated: str = ""
+    ended: str | None = None
+    process: str = ""
     """Host and process number of the last start."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Of the last start."""
@@ -105,12 +105,12 @@ class StatusFile:
         self.exit_code = 0
         """Of a job that comes to its end: 1 where a check failed."""
         self._path, self._begun, self._writing = folder / FILE, time.monotonic(), threading.Lock()
-        last, time_ = read(folder), now()
-        self._before = last.wall_seconds if last else 0.0
-        first, starts = (last.first_started, last.starts + 1) if last else (time_, 1)
+        time_ = now()
+        last = read(folder) or Status("running", mode, first_started=time_)
+        self._before = last.wall_seconds
+        status = Status("running", mode, starts=last.starts + 1, first_started=last.first_started, started=time_)
         origin = provenance.provenance() | {"accelerator": None}
-        seconds, process = self._before, this_process()
-        self._status = Status("running", mode, None, None, starts, seconds, first, time_, time_, None, process, origin)
+        self._status = replace(status, process=this_process(), provenance=origin)
         self.write()
 
     def write(self, **changes: Any) -> None:
