@@ -53,15 +53,15 @@ def child(cores: set[int]) -> None:
     """Meta-trains on these cores and prints the median time of an outer step."""
     os.sched_setaffinity(0, cores)
     from mulo import data, distributed
-    from mulo.config import EmbeddedDataConfig, MLPConfig, RecipeConfig, SmallFCConfig
+    from mulo.config import EmbeddedDataConfig, MLPConfig, RecipeConfig
     from mulo.meta.trainer import Trainer
-    from mulo.optimizers import make_optimizer
+    from mulo.optimizers import SmallFC
     from mulo.tasks import make_tasks
 
     distributed.join("auto")
     recipe = RecipeConfig(truncation=20, pairs=8, min_length=200, max_length=200, start_offset=1)
     tasks = make_tasks(MLPConfig(width=128, batch_size=128), "mup", data.load(EmbeddedDataConfig()))
-    trainer: Any = Trainer(tasks, make_optimizer(SmallFCConfig()), recipe, 0)
+    trainer: Any = Trainer(tasks, SmallFC(), recipe, 0)
     state, times = trainer.initial(), []
     for _ in range(STEPS + 1):
         begun = time.perf_counter()

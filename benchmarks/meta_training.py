@@ -18,13 +18,13 @@ from benchmarks import record
 from benchmarks.record import Row
 from benchmarks.straightforward import traced_as
 from mulo import distributed, randomness
-from mulo.config import MLPConfig, RecipeConfig, SmallFCConfig
+from mulo.config import MLPConfig, RecipeConfig
 from mulo.data import embedded
 from mulo.data.sources import InMemory, in_memory
 from mulo.devices import particle_mesh
 from mulo.meta.estimators import Estimator
 from mulo.meta.particles import perturbations, sides
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import SmallFC
 from mulo.tasks import make_tasks
 from mulo.unroll import Training
 
@@ -130,12 +130,12 @@ def _weighed(epsilon: Any, losses: jax.Array) -> Any:
 def compared(name: str) -> list[Row]:
     """One row for the loop and one for ours."""
     place = PLACES[name]
-    config = SmallFCConfig(hidden_size=place["hidden_size"])
+    config = SmallFC(hidden_size=place["hidden_size"])
     network = MLPConfig(width=place["width"], depth=place["depth"], batch_size=place["batch_size"])
     task = make_tasks(network, "mup", dataset(place["pixels"]))[0]
     contestants = {
-        "straightforward loop": Loop(task, make_optimizer(config)),
-        "mulo": Ours(task, make_optimizer(config)),
+        "straightforward loop": Loop(task, config),
+        "mulo": Ours(task, config),
     }
     for _ in range(TURNS):
         for contestant in contestants.values():

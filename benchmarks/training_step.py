@@ -16,21 +16,21 @@ from benchmarks import record
 from benchmarks.contestant import in_place
 from benchmarks.record import Row
 from mulo import randomness
-from mulo.config import AdamConfig, Celo2Config, MLPConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
+from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO
 from mulo.tasks import make_tasks
 from mulo.unroll import start, unroll
 
-SMALL_FC = SmallFCConfig(zero_non_finite=False)
+SMALL_FC = SmallFC(zero_non_finite=False)
 LEARNED = {
     "small_fc_sp": replace(SMALL_FC, parametrization="sp"),
     "small_fc_mup": SMALL_FC,
-    "velo_sp": VeLOConfig(parametrization="sp"),
-    "velo_mup": VeLOConfig(),
-    "celo2_mup": Celo2Config(),
+    "velo_sp": VeLO(parametrization="sp"),
+    "velo_mup": VeLO(),
+    "celo2_mup": Celo2(),
 }
-ADAM = AdamConfig()
+ADAM = AdamW()
 SETTINGS = ((128, 128, 15), (512, 128, 15), (1024, 4096, 4))
 """Width, batch size, rounds."""
 STEPS = 5
@@ -43,7 +43,7 @@ class Training:
         self.name, self.config = name, config
         data = load(SyntheticDataConfig(shape=[784]))
         task = make_tasks(MLPConfig(width=width, batch_size=batch_size), config.parametrization, data)[0]
-        optimizer = make_optimizer(config)
+        optimizer = config
         theta = optimizer.init(randomness.root(0))
         self.state = jax.jit(lambda: start(task, optimizer, theta, 100, randomness.root(1)))()
         # The same batch at every step: what drawing one costs belongs to no optimizer.

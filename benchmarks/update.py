@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from mulo.planning.updates import per_entry
 
 from benchmarks import original, record
 from benchmarks.contestant import Contestant, gradients_of, network
@@ -19,32 +20,30 @@ from benchmarks.original import Original
 from benchmarks.record import Row
 from benchmarks.straightforward import traced_as
 from mulo import randomness
-from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
-from mulo.optimizers import make_optimizer
-from mulo.planning.updates import per_entry
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO
 
 WIDTHS = (128, 512, 1024, 2048)
 TURNS = 3
-PUBLISHED_VELO = VeLOConfig(
+PUBLISHED_VELO = VeLO(
     name="velo_sp", parametrization="sp", lstm_hidden_size=512, param_inits=256, interp_mult=100, param_scale_mult=True
 )
 """As large as the VeLO that was meta-trained on everything."""
 LEARNED = (
-    SmallFCConfig(),
-    SmallFCConfig(hidden_size=8),
-    SmallFCConfig(hidden_size=4),
-    VeLOConfig(),
+    SmallFC(),
+    SmallFC(hidden_size=8),
+    SmallFC(hidden_size=4),
+    VeLO(),
     PUBLISHED_VELO,
-    Celo2Config(),
+    Celo2(),
 )
 FORMS = ("straightforward", "jax", "native")
-ORIGINALS = (SmallFCConfig(), PUBLISHED_VELO)
+ORIGINALS = (SmallFC(), PUBLISHED_VELO)
 """Of which `benchmarks.original` has the like."""
 
 
 def update_of(config: Any) -> tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]:
     """A step `(state, gradients) → state` under fresh θ, and how its state starts: the optimizer's, the parameters."""
-    optimizer = make_optimizer(config)
+    optimizer = config
     multipliers = {f"layer{i}/{name}": 1.0 for i in range(4) for name in ("kernel", "bias")}
     transform = optimizer.transform(optimizer.init(randomness.root(0)), 100, multipliers)
 
@@ -137,7 +136,7 @@ def main() -> None:
     record.put("machine", [peak])
     rows = []
     for width in WIDTHS:
-        config = AdamConfig()
+        config = AdamW()
         adam = contestant(config, width, "optax")
         for learned in LEARNED:
             rows += compared(learned, width, peak, adam)

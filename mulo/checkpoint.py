@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from mulo import distributed
 from mulo.checkpoint_folders import CHECKSUMS, check_files, checksums, clear, find, keep_last, last_step
-from mulo.config import LearnedOptimizerConfig, parse_group
+from mulo.config import parse_group
 from mulo.errors import CheckpointError
 from mulo.files import replacing
+from mulo.optimizers import Optimizer
 from mulo.version import __version__
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Meta:
     """What a checkpoint says of itself; read without loading any array."""
 
     path: Path
-    optimizer: LearnedOptimizerConfig
+    optimizer: Optimizer
     step: int
     """Outer steps done."""
     config: Mapping[str, Any]
@@ -112,10 +113,8 @@ def load(path: str | Path) -> Loaded:
     """
     import jax
 
-    from mulo.optimizers import make_optimizer
-
     meta = read_meta(path)
-    optimizer = make_optimizer(meta.optimizer)
+    optimizer = meta.optimizer
     like = jax.eval_shape(optimizer.init, jax.random.key(0))
     return Loaded(optimizer, restore(meta, {"theta": like})["theta"], meta)
 
@@ -218,7 +217,7 @@ class CheckpointWriter:
         config: the run's resolved configuration.
     """
 
-    def __init__(self, run_dir: Path, optimizer: LearnedOptimizerConfig, config: Mapping[str, Any]) -> None:
+    def __init__(self, run_dir: Path, optimizer: Optimizer, config: Mapping[str, Any]) -> None:
         import orbax.checkpoint as ocp
 
         self._checkpoints = run_dir / "checkpoints"

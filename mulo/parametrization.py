@@ -27,7 +27,7 @@ For ablations `mup_but_hidden` and `mup_but_output` are µP with SP's row of tha
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -103,9 +103,9 @@ class Parametrization:
             fan_in: n, ignored where the row has no n; of convolutions the input channels.
             window: k·k of a convolution, 1 for matrices.
         """
-        own = self._sp if self.name == "sp" or _SP_ROW.get(self.name) == role else self._mup
-        found = own(role, fan_in)
-        return found._replace(init_std=found.init_std / math.sqrt(window))
+        row = (self._sp if self.name == "sp" or _SP_ROW.get(self.name) == role else self._mup)(role, fan_in)
+        update = replace(row.update, role=role.value, fan_in=fan_in)
+        return row._replace(init_std=row.init_std / math.sqrt(window), update=update)
 
     def _sp(self, role: Role, fan_in: int) -> RoleRule:
         match role:

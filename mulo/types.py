@@ -1,6 +1,8 @@
 """Protocols and aliases shared by all layers; imports nothing of mulo."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
@@ -15,36 +17,43 @@ Batch: TypeAlias = tuple[Array, Array]
 """Inputs [batch, ...] float32 and integer labels [batch]; of text, tokens [batch, length] and the tokens after them."""
 
 
-class Multiplier(float):
-    """Update multiplier c of a parameter, with what goes with it; a plain float has 1 for both factors and no shape.
+@dataclass(frozen=True)
+class Multiplier:
+    """Update multiplier c of a parameter, with what optimizers need to know of it; `float` gives c.
 
     Attributes:
-        weight_decay: factor on the weight decay coefficient, beside c, which scales the whole update.
+        update: c, that of elementwise updates, which scales the whole update.
+        weight_decay: factor on the weight decay coefficient, beside c.
         epsilon: factor on Adam's ε.
+        role: such as `hidden`; None: not known.
+        fan_in: of matrices and convolutions, of these the input channels.
+        axes: what each dimension of a matrix or convolution is: `i` summed over, `o` not, `w` window, `s` stack.
         shape: of the whole parameter that c was made for; None: not known, and not checked.
     """
 
-    weight_decay: float
-    epsilon: float
-    shape: tuple[int, ...] | None
+    update: float
+    weight_decay: float = 1.0
+    epsilon: float = 1.0
+    role: str | None = None
+    fan_in: int | None = None
+    axes: str | None = None
+    shape: tuple[int, ...] | None = None
 
-    def __new__(
-        cls,
-        update: float,
-        weight_decay: float = 1.0,
-        epsilon: float = 1.0,
-        shape: tuple[int, ...] | None = None,
-    ) -> "Multiplier":
-        """The number itself is c."""
-        made = super().__new__(cls, update)
-        made.weight_decay, made.epsilon, made.shape = weight_decay, epsilon, shape
-        return made
+    def __float__(self) -> float:
+        return float(self.update)
+
+    @property
+    def fan_out(self) -> int | None:
+        """Of matrices and convolutions, of these the output channels."""
+        if self.axes is None or self.shape is None:
+            return None
+        return math.prod(size for axis, size in zip(self.axes, self.shape, strict=True) if axis == "o")
 
 
-Multipliers: TypeAlias = Mapping[str, float]
-"""Update multiplier c of each parameter, by its path as `trees.path_name` writes it: `Multiplier`s or floats.
+Multipliers: TypeAlias = Mapping[str, "Multiplier | float"]
+"""Update multiplier of each parameter, by its path as `trees.path_name` writes it.
 
-The table of `mulo.parametrize` is one."""
+A plain float is a multiplier of which nothing else is known. The table of `mulo.parametrize` is such a mapping."""
 
 
 class Layer(NamedTuple):
@@ -168,3 +177,6 @@ class LearnedOptimizer(Protocol):
         `theta` and `num_steps` may be traced, `multipliers` are static. The loss arrives as `value=`; `shards=` says
         inside `jax.shard_map` which part of each parameter a device holds (`sharding.Shards`).
         """
+
+    def evaluation_params(self, state: Any, params: Params) -> Params:
+        """The parameters to measure and to use, of a training with this optimizer state: most often `params`."""

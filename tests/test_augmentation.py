@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulo.config import AdamConfig, Augmentation, MLPConfig
+from mulo.config import Augmentation, MLPConfig
 from mulo.data.sources import in_memory
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW
 from mulo.tasks import augmented, make_tasks
 from mulo.unroll import start, unroll
 
@@ -69,8 +69,8 @@ def test_factors_are_log_uniform_within_their_range(dataset):
 def test_an_unroll_trains_in_the_units_its_training_drew(dataset):
     """One step of gradient descent at rate r on φ moves w = a·φ by a²·r times the gradient."""
     plain, other = tasks(dataset, "global")
-    config = AdamConfig(learning_rate=1e-3, b1=0.0, b2=0.0, eps=1e6)  # so large an ε makes Adam gradient descent
-    optimizer = make_optimizer(config)
+    config = AdamW(learning_rate=1e-3, b1=0.0, b2=0.0, eps=1e6)  # so large an ε makes Adam gradient descent
+    optimizer = config
     theta, keys = optimizer.init(KEY), jax.random.split(KEY, 1)
     moved = []
     for task in (plain, other):

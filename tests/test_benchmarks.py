@@ -1,3 +1,5 @@
+from mulo.optimizers import AdamW
+
 """The benchmarks measure what they say, and texts quote what was measured."""
 
 import re
@@ -8,7 +10,6 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import contestant, original, quotes, record, table, update
-from mulo.config import AdamConfig
 
 STORED = record.read()
 
@@ -23,7 +24,7 @@ def test_a_step_that_returns_its_state_in_another_order_is_refused():
 
 
 def test_adam_is_updated_in_place():
-    step, begin = update.update_of(AdamConfig())
+    step, begin = update.update_of(AdamW())
     params = jax.eval_shape(lambda: contestant.network(64))
     compiled = contestant.in_place(step, jax.eval_shape(begin, params), params).compile()
     entries = sum(x.size for x in jax.tree.leaves(params))

@@ -15,18 +15,17 @@ import pytest
 import mulo
 from mulo import checkpoint, trees
 from mulo.checkpoint import CheckpointWriter, find, latest, load, read_meta, restore
-from mulo.config import SmallFCConfig, VeLOConfig
 from mulo.errors import CheckpointError, FullDiskError
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import SmallFC, VeLO
 from mulo.process import full_disk
 
-SETTINGS = SmallFCConfig(hidden_size=3, step_mult=0.02)
+SETTINGS = SmallFC(hidden_size=3, step_mult=0.02)
 STATE = {"a": np.arange(6.0, dtype=np.float32).reshape(2, 3), "b": (np.int32(7), ())}
 
 
 @pytest.fixture(scope="module")
 def theta():
-    return make_optimizer(SETTINGS).init(jax.random.key(3))
+    return SETTINGS.init(jax.random.key(3))
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def run(tmp_path, theta):
 def test_load_returns_theta_and_its_settings(run, theta):
     loaded = mulo.load(run)
     assert loaded.meta.optimizer == SETTINGS
-    assert loaded.optimizer.config == SETTINGS
+    assert loaded.optimizer == SETTINGS
     assert (loaded.meta.step, loaded.meta.config["seed"], loaded.meta.mulo_version) == (6, 5, mulo.__version__)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), loaded.theta, theta))
 
@@ -102,8 +101,8 @@ def test_settings_that_do_not_fit_the_arrays_are_refused(run):
 
 
 def test_velo_comes_back_as_velo(tmp_path):
-    settings = VeLOConfig(lstm_hidden_size=3, param_inits=2)
-    theta = make_optimizer(settings).init(jax.random.key(0))
+    settings = VeLO(lstm_hidden_size=3, param_inits=2)
+    theta = settings.init(jax.random.key(0))
     with CheckpointWriter(tmp_path, settings, {}) as writer:
         writer.save_best(1, theta)
     loaded = load(tmp_path / "checkpoints/best/1")

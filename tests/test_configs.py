@@ -12,7 +12,6 @@ from omegaconf import OmegaConf
 
 from mulo.config import Config, parse, to_dict
 from mulo.errors import ConfigError
-from mulo.optimizers import make_optimizer
 from mulo.run import bundled, register_resolvers
 
 CONF = Path(bundled("conf"))
@@ -40,7 +39,7 @@ def test_every_choice_composes_and_parses(group, name):
 @pytest.mark.parametrize("name", GROUPS["optimizer"])
 def test_every_optimizer_builds_and_names_its_parametrization(name):
     config = composed(f"optimizer={name}", "mode=coordinate_check").optimizer
-    make_optimizer(config).init(jax.random.key(0))
+    config.init(jax.random.key(0))
     assert config.parametrization == ("mup" if name.endswith("mup") or name == "mu_adam" else "sp")
 
 

@@ -10,13 +10,11 @@ import pytest
 
 from mulo import checkpoint, randomness, trees
 from mulo.config import (
-    AdamConfig,
     Augmentation,
     MLPConfig,
     OuterConfig,
     RecipeConfig,
     ResNetConfig,
-    SmallFCConfig,
     SyntheticDataConfig,
     TransformerConfig,
     ViTConfig,
@@ -27,7 +25,7 @@ from mulo.evaluation.results import read_csv
 from mulo.evaluation.rollout import rollout
 from mulo.meta import particles
 from mulo.meta.trainer import Trainer
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW, SmallFC
 from mulo.tasks import augmented, make_tasks
 from tests.command import TINY, mulo
 
@@ -40,8 +38,8 @@ FLAGS = {
 }
 STRICT = FLAGS | {"jax_numpy_dtype_promotion": "strict"}
 """Not for Adam: optax raises its decays to the power of an integer."""
-SMALL_FC = make_optimizer(SmallFCConfig(hidden_size=2))
-ADAM = make_optimizer(AdamConfig(learning_rate=0.01))
+SMALL_FC = SmallFC(hidden_size=2)
+ADAM = AdamW(learning_rate=0.01)
 
 
 @contextmanager

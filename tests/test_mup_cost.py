@@ -5,9 +5,9 @@ from dataclasses import replace
 import jax
 import pytest
 
-from mulo.config import MLPConfig, SmallFCConfig, SyntheticDataConfig
+from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
-from mulo.optimizers import make_optimizer, native
+from mulo.optimizers import SmallFC, native
 from mulo.tasks import make_tasks
 from mulo.unroll import start, unroll
 
@@ -27,9 +27,9 @@ def flops():
 
 def flops_of(parametrization):
     """Of two training steps."""
-    config = replace(SmallFCConfig(hidden_size=4, zero_non_finite=False), parametrization=parametrization)
+    config = replace(SmallFC(hidden_size=4, zero_non_finite=False), parametrization=parametrization)
     task = make_tasks(MLPConfig(width=64, batch_size=32), parametrization, load(SyntheticDataConfig()))[0]
-    optimizer, key = make_optimizer(config), jax.random.key(0)
+    optimizer, key = config, jax.random.key(0)
     theta = optimizer.init(key)
     training = jax.eval_shape(lambda: start(task, optimizer, theta, 10, key))
     step = jax.jit(lambda tr, keys: unroll(task, optimizer, theta, tr, 10, task.data, keys)[0])

@@ -10,14 +10,6 @@ from mulo.config.data import (
     SyntheticDataConfig,
 )
 from mulo.config.evaluation import EvaluationConfig, GridConfig, TuningConfig
-from mulo.config.optimizers import (
-    AdamConfig,
-    Celo2Config,
-    LearnedOptimizerConfig,
-    OptimizerConfig,
-    SmallFCConfig,
-    VeLOConfig,
-)
 from mulo.config.parse import parse, parse_group, to_dict
 from mulo.config.root import (
     Config,
@@ -44,9 +36,7 @@ from mulo.config.tasks import (
 )
 
 __all__ = [
-    "AdamConfig",
     "Augmentation",
-    "Celo2Config",
     "ClaimConfig",
     "Config",
     "CoordinateCheckConfig",
@@ -56,19 +46,16 @@ __all__ = [
     "GridConfig",
     "ImageDataConfig",
     "LM1BDataConfig",
-    "LearnedOptimizerConfig",
     "LoggerConfig",
     "MLPConfig",
     "MLPMultiwidthConfig",
     "MixedConfig",
-    "OptimizerConfig",
     "OuterConfig",
     "PlanConfig",
     "RecipeConfig",
     "ReportConfig",
     "ResNetConfig",
     "ResNetMultiwidthConfig",
-    "SmallFCConfig",
     "StdlibTextDataConfig",
     "StreamedDataConfig",
     "SweepConfig",
@@ -78,7 +65,6 @@ __all__ = [
     "TransformerConfig",
     "TransformerMultiwidthConfig",
     "TuningConfig",
-    "VeLOConfig",
     "ViTConfig",
     "ViTMultiwidthConfig",
     "parse",

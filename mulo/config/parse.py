@@ -16,7 +16,6 @@ from mulo.config.data import (
     SyntheticDataConfig,
 )
 from mulo.config.evaluation import EvaluationConfig
-from mulo.config.optimizers import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.config.root import Config
 from mulo.config.settings import check, expanded
 from mulo.config.tasks import TASKS, MixedConfig
@@ -24,7 +23,14 @@ from mulo.errors import ConfigError
 
 
 def _register() -> None:
-    optimizers = {"small_fc": SmallFCConfig, "velo": VeLOConfig, "celo2": Celo2Config, "adamw": AdamConfig}
+    optimizers = {
+        "small_fc": "mulo.optimizers.small_fc:SmallFC",
+        "velo": "mulo.optimizers.velo:VeLO",
+        "celo2": "mulo.optimizers.celo2:Celo2",
+        "adamw": "mulo.optimizers.adamw:AdamW",
+        "muon": "mulo.optimizers.muon:Muon",
+        "schedule_free": "mulo.optimizers.schedule_free:ScheduleFree",
+    }
     images = ("fashion_mnist", "cifar10", "imagenet32", "imagenet64")
     datasets = {
         "fashion_mnist_8x8": EmbeddedDataConfig,
@@ -53,10 +59,15 @@ def parse(raw: Mapping[str, Any]) -> Config:
 
 
 def _with_groups(evaluation: EvaluationConfig) -> EvaluationConfig:
-    """The evaluation's own task and data, where it has any, as settings."""
-    own = {key: getattr(evaluation, key) for key in ("task", "data")}
-    groups = {key: parse_group(key, raw, f"evaluation.{key}.") for key, raw in own.items() if raw is not None}
-    return replace(evaluation, **groups)
+    """The evaluation's task, data and baselines, where it has any, as settings."""
+    raw = {key: getattr(evaluation, key) for key in ("task", "data")}
+    groups = {key: parse_group(key, given, f"evaluation.{key}.") for key, given in raw.items() if given is not None}
+    baselines = {
+        name: parse_group("optimizer", given, f"evaluation.baselines.{name}.")
+        for name, given in (evaluation.baselines or {}).items()
+        if given is not None
+    }
+    return replace(evaluation, baselines=baselines, **groups)
 
 
 def parse_group(group: str, raw: Any, prefix: str | None = None) -> Any:

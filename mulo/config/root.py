@@ -5,7 +5,7 @@ from typing import Any
 
 from mulo.config.data import DataConfig, EmbeddedDataConfig
 from mulo.config.evaluation import EvaluationConfig, TuningConfig
-from mulo.config.optimizers import AdamConfig, OptimizerConfig, VeLOConfig
+from mulo.config.registry import Schemas
 from mulo.config.settings import setting
 from mulo.config.sweeps import SCALES, ReportConfig, SweepConfig
 from mulo.config.tasks import MixedConfig, MLPConfig, TaskBase, TaskConfig
@@ -159,7 +159,7 @@ class Config:
     distributed: str = setting("auto", choices=("auto", "always", "never"))
     state_dtype: str = setting("float32", choices=("float32", "bfloat16"))
     """In which optimizers keep their moments while they train; θ does not depend on it."""
-    optimizer: Any = field(default_factory=VeLOConfig)
+    optimizer: Any = field(default_factory=lambda: Schemas("optimizer")["velo"]())
     task: Any = field(default_factory=MLPConfig)
     data: Any = field(default_factory=EmbeddedDataConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
@@ -173,7 +173,7 @@ class Config:
 
     def check_together(self, prefix: str) -> None:
         """Options that only some modes read are refused in the others, and required where they are needed."""
-        learned = not isinstance(self.optimizer, AdamConfig)
+        learned = self.optimizer.learned
         # A file's settings replace those of the optimizer, so that even a baseline's may stand here.
         needed = ("evaluate",) if learned and self.reference is None else ()
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also=("evaluate", "coordinate_check"))
@@ -213,8 +213,7 @@ class Config:
     @property
     def meta_trains(self) -> bool:
         """Whether the job meta-trains a θ, or goes on with one."""
-        learned = not isinstance(self.optimizer, AdamConfig)
-        return learned and (self.mode in ("main", "meta_train") or self.coordinate_check.meta_train)
+        return self.optimizer.learned and (self.mode in ("main", "meta_train") or self.coordinate_check.meta_train)
 
     def data_of(self, part: TaskBase) -> DataConfig:
         """What one architecture of the task learns from."""
@@ -260,7 +259,6 @@ __all__ = [
     "CoordinateCheckConfig",
     "DataConfig",
     "EvaluationConfig",
-    "OptimizerConfig",
     "OuterConfig",
     "PlanConfig",
     "RecipeConfig",

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
-from mulo.config.optimizers import PARAMETRIZATIONS
 from mulo.config.settings import setting
 from mulo.errors import ConfigError
 
+PARAMETRIZATIONS = ("sp", "mup")
 ACTIVATIONS = ("relu", "gelu", "tanh")
 TASK_PARAMETRIZATIONS = (*PARAMETRIZATIONS, "completep", "mup_but_hidden", "mup_but_output", "mup_but_attention")
 POSITIONS = ("learned", "none")

@@ -61,6 +61,10 @@ class OverDevices:
         """As the optimizer's own: θ is whole on every device."""
         return self.optimizer.init(key)
 
+    def evaluation_params(self, state: Any, params: Params) -> Params:
+        """As the optimizer's own."""
+        return self.optimizer.evaluation_params(state, params)
+
     def transform(
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:

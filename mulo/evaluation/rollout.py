@@ -80,7 +80,7 @@ def rollout(
     training = jax.jit(jax.vmap(begin, (axis, None, 0)), out_shardings=where)(theta, np.int32(num_steps), keys["init"])
     run = jax.vmap(_advancing(task, optimizer, num_steps, chunk), (axis, 0, None, 0, None))
     advance = jax.jit(run, donate_argnums=1, out_shardings=(where, None))
-    evaluate = jax.jit(partial(_full_losses, task), static_argnums=2)
+    evaluate = jax.jit(partial(_full_losses, task, optimizer), static_argnums=2)
     curves, tests = [], {}
     for done in range(chunk, num_steps + 1, chunk):
         data = data_at(done // chunk - 1)
@@ -88,8 +88,8 @@ def rollout(
         curves.append(np.asarray(losses))
         on_progress(done, float(losses[:, -1].mean()))
         if done * test_points // num_steps > (done - chunk) * test_points // num_steps:
-            tests[done] = np.asarray(evaluate(training.params, data, "test"))
-    train = np.asarray(evaluate(training.params, data, "train"))
+            tests[done] = np.asarray(evaluate(training, data, "test"))
+    train = np.asarray(evaluate(training, data, "train"))
     found = np.stack(list(tests.values()), axis=1)
     return Rollout(np.concatenate(curves, axis=1), train, found[:, -1], found, np.array(list(tests)))
 
@@ -115,6 +115,9 @@ def _advancing(task: Task, optimizer: LearnedOptimizer, num_steps: int, chunk: i
     return advance
 
 
-def _full_losses(task: Task, params: Any, data: Any, split: str) -> Array:
+def _full_losses(task: Task, optimizer: LearnedOptimizer, trainings: Training, data: Any, split: str) -> Array:
+    def loss(training: Training) -> Array:
+        return task.full_loss(optimizer.evaluation_params(training.optimizer_state, training.params), data, split)
+
     # One network at a time: the activations of thousands of examples need not exist for all trainings at once.
-    return jax.lax.map(lambda p: task.full_loss(p, data, split), params)
+    return jax.lax.map(loss, trainings)

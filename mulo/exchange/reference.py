@@ -14,11 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mulo.config import LearnedOptimizerConfig
 from mulo.errors import ReferenceFileError
 from mulo.exchange.haiku import read_haiku
 from mulo.exchange.reference_file import read_config, read_groups
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import Optimizer
 from mulo.types import Theta
 
 RELATIVE_TOLERANCE = 1e-3
@@ -28,7 +27,7 @@ ULP_TOLERANCE = 2.0
 class Reference(NamedTuple):
     """A trajectory of `steps` steps over tensors named in `params`."""
 
-    config: LearnedOptimizerConfig
+    config: Optimizer
     theta: Theta
     num_steps: int
     params: Mapping[str, np.ndarray]
@@ -73,7 +72,7 @@ def _at(group: Mapping[str, np.ndarray], step: int, names: Iterable[str]) -> dic
 
 def replay(reference: Reference) -> dict[str, float]:
     """Largest error of each tensor over all steps, as a multiple of the tolerance; at most 1 is agreement."""
-    optimizer = make_optimizer(reference.config)
+    optimizer = reference.config
     transform = optimizer.transform(reference.theta, reference.num_steps, reference.multipliers)
     params: Any = _single(reference.params)
     state = transform.init(params)

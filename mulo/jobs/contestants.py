@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from mulo import checkpoint, data
-from mulo.config import Config, OptimizerConfig, TaskBase
+from mulo.config import Config, TaskBase
+from mulo.optimizers import Optimizer
 from mulo.planning.plan import Contestant
 from mulo.tasks import SupervisedTask, make_tasks
 from mulo.types import Dataset
@@ -38,10 +39,10 @@ def trained(config: Config) -> Contestant:
 def evaluated(config: Config) -> list[Contestant]:
     """All contestants of the evaluation that follows meta-training, or of mode=evaluate."""
     settings, config = config.evaluation, config.evaluated
-    configs: list[OptimizerConfig] = [config.optimizer]
+    configs: list[Optimizer] = [config.optimizer]
     if settings.sp_twin is not None:
         configs.append(checkpoint.read_meta(settings.sp_twin).optimizer)
-    configs += [getattr(settings, name) for name in settings.baselines]
+    configs += [replace(baseline, name=name) for name, baseline in (settings.baselines or {}).items()]
     config = replace(config, mode="evaluate" if config.mode == "evaluate" else "main")
     own = config.task.parametrization
     return [Contestant(chosen, _networks(config, own or chosen.parametrization, evaluates=True)) for chosen in configs]

@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.console import Console
 
 from mulo import randomness
-from mulo.config import AdamConfig, Config, TaskBase
+from mulo.config import Config, TaskBase
 from mulo.evaluation import coordinate_check as check
 from mulo.evaluation.coordinate_rows import PROMISES
 from mulo.jobs.contestants import dataset_of
 from mulo.jobs.context import JobContext
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import with_state_dtype
 from mulo.reporting import plots
 from mulo.reporting.labels import label
 from mulo.reporting.progress import progress
@@ -24,7 +24,7 @@ def coordinate_check(job: JobContext, theta: Theta) -> int:
     """Measures, writes coordinate_check.csv and the figure; returns 1 if what should be still moves, else 0."""
     config, folder, console = job.config, job.folder, job.console
     given = config.checkpoint or config.reference or config.meta_trains
-    if not given and not isinstance(config.optimizer, AdamConfig):
+    if not given and config.optimizer.learned:
         console.print("No checkpoint is given: the check runs under a fresh θ, which µP does not hold still.")
     config = config.evaluated
     settings, part = config.coordinate_check, config.task.parts[0]
@@ -34,7 +34,7 @@ def coordinate_check(job: JobContext, theta: Theta) -> int:
     with progress("coordinate check", len(tasks) * max(settings.times), 0) as bar:
         rows = check.coordinate_check(
             tasks,
-            make_optimizer(config.optimizer, config.state_dtype),
+            with_state_dtype(config.optimizer, config.state_dtype),
             theta,
             inputs,
             times=settings.times,

@@ -12,7 +12,7 @@ from mulo.evaluation.model_devices import model_mesh
 from mulo.evaluation.results import CurveKey, Summary, summarize
 from mulo.jobs.contestants import dataset_of, evaluated, widths
 from mulo.jobs.context import JobContext
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import with_state_dtype
 from mulo.reporting import plots
 from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.progress import progress
@@ -93,7 +93,7 @@ def _cells(config: Config, theta_of: ThetaOf) -> list[Cell]:
         twin = checkpoint.load(settings.sp_twin).theta
         known.append(lambda task: twin)
     for index, (chosen, tasks) in enumerate(evaluated(config)):
-        optimizer = make_optimizer(chosen, config.state_dtype)
+        optimizer = with_state_dtype(chosen, config.state_dtype)
         # A baseline's θ holds its settings.
         fixed = None if index < len(known) else optimizer.init(randomness.root(0))
         name = config.contestant if index == 0 else chosen.name

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from omegaconf import OmegaConf
 
-from mulo.config import AdamConfig, Config, parse
+from mulo.config import Config, parse
 from mulo.errors import ConfigError, MuloError
 from mulo.evaluation.coordinate_rows import read_rows
 from mulo.evaluation.results import CurveKey, Result, read_csv, read_curves
@@ -191,7 +191,7 @@ def _guessed(folder: Path) -> str:
 
 
 def _trained(config: Config) -> dict[str, list[int]]:
-    learned = config.mode == "main" and not isinstance(config.optimizer, AdamConfig)
+    learned = config.mode == "main" and config.optimizer.learned
     return {part.family: part.all_widths for part in config.task.parts} if learned else {}
 
 
@@ -206,7 +206,7 @@ def _preparation(job: Found) -> Preparation:
         said = json.loads(shared.read_text("utf-8"))
         name = Path(said["directory"]).name
         return _meta_training(job, Preparation("meta-training", said["seconds"], name), _theta_of(job, said))
-    if job.config.mode == "main" and not isinstance(job.config.optimizer, AdamConfig):
+    if job.config.mode == "main" and job.config.optimizer.learned:
         return _meta_training(job, Preparation("meta-training", preparation_time.read(job.folder) or None), job.folder)
     return Preparation()
 

@@ -11,7 +11,7 @@ from mulo.errors import Interrupted
 from mulo.jobs.contestants import dataset_of
 from mulo.jobs.context import JobContext
 from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import with_state_dtype
 from mulo.reporting import plots
 from mulo.reporting.metrics import MetricsLog, read
 from mulo.reporting.progress import progress
@@ -26,7 +26,7 @@ def make_trainer(config: Config) -> Trainer:
         for part in config.task.parts
         for task in augmented(make_tasks(part, config.parametrization, dataset_of(config, part)), part)
     ]
-    return Trainer(tasks, make_optimizer(config.optimizer, config.state_dtype), config.recipe, config.seed)
+    return Trainer(tasks, with_state_dtype(config.optimizer, config.state_dtype), config.recipe, config.seed)
 
 
 def meta_train(job: JobContext) -> Theta:

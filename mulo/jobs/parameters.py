@@ -6,7 +6,6 @@ from mulo.config import Config, TaskBase
 from mulo.config.tasks import AttentionBase
 from mulo.jobs.contestants import tasks
 from mulo.models.attention import head_size
-from mulo.optimizers import factors
 from mulo.reporting.parameter_table import ParameterRow, parameter_table, write_parameters
 from mulo.reporting.tables import wide_console
 from mulo.tasks import SupervisedTask
@@ -28,7 +27,7 @@ def parameters(config: Config, folder: Path) -> int:
 
 def _row(config: Config, task: SupervisedTask, path: str) -> ParameterRow:
     own = task.parameters[path]
-    update, weight_decay, epsilon = factors(config.optimizer, own.rule.update, len(own.shape))
+    update, weight_decay, epsilon = config.optimizer.factors(own.multiplier, len(own.shape))
     return ParameterRow(
         task=task.name,
         parameter=path,

@@ -9,13 +9,12 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from mulo.config import AdamConfig, Config, to_dict
+from mulo.config import Config, to_dict
 from mulo.devices import particle_mesh
 from mulo.errors import MemoryLimitError
 from mulo.files import replacing
 from mulo.jobs import contestants, memory
 from mulo.jobs.contestants import tuning_of
-from mulo.optimizers import make_optimizer
 from mulo.planning import accelerators
 from mulo.planning import memory as estimates
 from mulo.planning import plan as planning
@@ -44,13 +43,13 @@ def make_plan(config: Config) -> Plan:
     trained, evaluated = contestants.trained(config), contestants.evaluated(config)
     platform, device, available = _where(config)
     clock, said = _clock(config, trained, platform, available)
-    learned = not isinstance(config.optimizer, AdamConfig)
+    learned = config.optimizer.learned
     phases = planning.meta_training(trained, config.recipe, clock) if learned else []
     if not learned:
         phases.append(planning.phase("tuning", [tuning_of(config)], _tuning_steps(config), clock))
     steps = sum(config.evaluation.all_horizons) * config.evaluation.seeds
     phases.append(planning.phase("evaluation", evaluated, steps, clock))
-    theta = jax.eval_shape(make_optimizer(config.optimizer).init, jax.eval_shape(lambda: jax.random.key(0)))
+    theta = jax.eval_shape(config.optimizer.init, jax.eval_shape(lambda: jax.random.key(0)))
     return Plan(
         device=device,
         assumptions=said,

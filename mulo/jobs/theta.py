@@ -3,7 +3,6 @@
 from mulo import checkpoint, randomness
 from mulo.config import Config
 from mulo.exchange.reference import read_theta
-from mulo.optimizers import make_optimizer
 from mulo.types import Theta
 
 
@@ -13,4 +12,4 @@ def theta_of(config: Config) -> Theta:
         return checkpoint.load(config.checkpoint).theta
     if config.reference is not None:
         return read_theta(config.reference)
-    return make_optimizer(config.optimizer).init(randomness.branch(randomness.root(config.seed), "theta"))
+    return config.optimizer.init(randomness.branch(randomness.root(config.seed), "theta"))

@@ -15,7 +15,7 @@ from mulo.files import replacing
 from mulo.jobs.contestants import tuned_width, tuning_of
 from mulo.jobs.context import JobContext
 from mulo.jobs.evaluate import ThetaOf
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import with_state_dtype
 from mulo.reporting.progress import progress
 from mulo.types import LayeredTask
 
@@ -57,7 +57,7 @@ def _place(config: Config, network: LayeredTask) -> Place:
 
 def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TuningLog") -> None:
     config, stop = job.config, job.stop
-    own, optimizer = config.tuning, make_optimizer(config.optimizer, config.state_dtype)
+    own, optimizer = config.tuning, with_state_dtype(config.optimizer, config.state_dtype)
     key = randomness.branch(randomness.root(config.seed), "tuning")
     done = [trial.settings for trial in log.trials.get((task.family, task.width), [])]
     missing = [settings for settings in grid if settings not in done]

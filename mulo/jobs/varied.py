@@ -16,7 +16,7 @@ _COLUMNS = {
 }
 _SIZES = {"task.width", "task.widths", "task.depth", "task.depths"}
 """Where nothing is meta-trained, these are columns too."""
-_CONTESTANTS_SHARE = ("evaluation.adamw.", "evaluation.mu_adam.")
+_CONTESTANTS_SHARE = ("evaluation.baselines.",)
 
 
 def varied(configs: Sequence[Config], setting: str | None) -> list[str]:

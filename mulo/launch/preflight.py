@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from mulo import checkpoint, data
-from mulo.config import Config, OptimizerConfig, parse, to_dict
+from mulo.config import Config, parse, to_dict
 from mulo.errors import CheckpointError, ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
 from mulo.jobs import report
+from mulo.optimizers import Optimizer
 from mulo.process import places, run_directory
 from mulo.reporting import wandb_mirror
 
@@ -52,7 +53,7 @@ def _checked(config: Config, explicit: Collection[str]) -> Config:
     return config
 
 
-def _stored_settings(config: Config) -> OptimizerConfig | None:
+def _stored_settings(config: Config) -> Optimizer | None:
     """The settings of the θ that is read from a file, where one is."""
     if config.checkpoint is not None and config.reference is not None:
         raise ConfigError("Both checkpoint and reference are given, and each brings its own θ: give one of them.")
@@ -70,7 +71,7 @@ def _read_meta(key: str, path: str) -> checkpoint.Meta:
         raise CheckpointError(f"{key}={path} cannot be used. {error}") from error
 
 
-def _check_agrees(stored: OptimizerConfig, given: OptimizerConfig, explicit: Collection[str]) -> None:
+def _check_agrees(stored: Optimizer, given: Optimizer, explicit: Collection[str]) -> None:
     """A checkpoint's settings travel with its θ: what the user typed may repeat them but not contradict them."""
     old, new = to_dict(stored), to_dict(given)
     if "optimizer" in explicit and old["name"] != new["name"]:

@@ -5,7 +5,7 @@ gradient, less than half a unit in the last place, and rounding to nearest would
 values are rounded up or down at random, with the probabilities that make the rounding right on average.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
@@ -14,14 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mulo.optimizers.accumulators import Accumulators
-from mulo.types import Array, LearnedOptimizer, Multipliers, Params, Theta
-
-_MOMENTS: dict[type, tuple[str, ...]] = {
-    Accumulators: ("momentum", "second_moment"),
-    optax.ScaleByAdamState: ("mu", "nu"),
-}
-"""What is kept in bfloat16. Row and column moments are small and stay in float32."""
+from mulo import trees
+from mulo.errors import ArgumentError
+from mulo.optimizers.base import Optimizer
+from mulo.types import Array, Multipliers, Params, Theta
 
 
 class ReducedState(NamedTuple):
@@ -33,44 +29,76 @@ class ReducedState(NamedTuple):
 
 @dataclass(frozen=True)
 class InBfloat16:
-    """The same optimizer with bfloat16 moments; each step is computed in float32."""
+    """The same optimizer with bfloat16 moments; each step is computed in float32.
 
-    optimizer: LearnedOptimizer
+    Row and column moments are small and stay in float32.
+    """
+
+    optimizer: Optimizer
 
     def init(self, key: Array) -> Theta:
         """Fresh θ."""
         return self.optimizer.init(key)
 
+    def evaluation_params(self, state: ReducedState, params: Params) -> Params:
+        """As the optimizer inside."""
+        return self.optimizer.evaluation_params(state.inner, params)
+
     def transform(
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
-        """As the optimizer inside."""
-        inner = self.optimizer.transform(theta, num_steps, multipliers)
+        """As the optimizer inside.
+
+        Raises:
+            ArgumentError: at `init`, the state holds arrays as large as parameters that the optimizer does not name.
+        """
+        inner, moments = self.optimizer.transform(theta, num_steps, multipliers), self.optimizer.moments()
 
         def init_fn(params: Params) -> ReducedState:
-            return ReducedState(_narrowed(inner.init(params), jnp.int32(0)), jnp.int32(0))
+            state = inner.init(params)
+            _check_known(state, params, moments, self.optimizer.name)
+            return ReducedState(_narrowed(state, jnp.int32(0), moments), jnp.int32(0))
 
         def update_fn(
             updates: Any, state: ReducedState, params: Params | None = None, **extra: Any
         ) -> tuple[Any, ReducedState]:
-            widened = _each_moment(lambda x: x.astype(jnp.float32), state.inner)
+            widened = _each_moment(lambda x: x.astype(jnp.float32), state.inner, moments)
             moved, new = inner.update(updates, widened, params, **extra)
-            return moved, ReducedState(_narrowed(new, state.step), state.step + 1)
+            return moved, ReducedState(_narrowed(new, state.step, moments), state.step + 1)
 
         return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _narrowed(state: Any, step: Array) -> Any:
+Moments = Mapping[type, tuple[str, ...]]
+
+
+def _check_known(state: Any, params: Params, moments: Moments, name: str) -> None:
+    """Moments that nobody names would stay in float32, and the memory that was asked for would not be saved."""
+
+    def known(node: Any) -> bool:
+        return type(node) in moments
+
+    shapes = {jnp.shape(x) for x in jax.tree.leaves(params) if jnp.ndim(x) > 1}
+    rest = jax.tree.map(lambda node: None if known(node) else node, state, is_leaf=known)
+    unknown = [path for path, x in jax.tree_util.tree_flatten_with_path(rest)[0] if jnp.shape(x) in shapes]
+    if unknown:
+        raise ArgumentError(
+            f"state_dtype=bfloat16 is invalid for {name}: its state holds {trees.path_name(unknown[0])}, as large as a "
+            "parameter, and `moments` does not say whether it is a moment."
+        )
+
+
+def _narrowed(state: Any, step: Array, moments: Moments) -> Any:
     number = count()
-    return _each_moment(lambda x: stochastic_round(x, step, next(number)), state)
+    return _each_moment(lambda x: stochastic_round(x, step, next(number)), state, moments)
 
 
-def _each_moment(f: Callable[[Array], Array], state: Any) -> Any:
+def _each_moment(f: Callable[[Array], Array], state: Any, moments: Moments) -> Any:
     def convert(node: Any) -> Any:
-        names = _MOMENTS.get(type(node), ())
+        names = moments.get(type(node), ())
         return node._replace(**{name: jax.tree.map(f, getattr(node, name)) for name in names}) if names else node
 
-    return jax.tree.map(convert, state, is_leaf=lambda node: type(node) in _MOMENTS)
+    return jax.tree.map(convert, state, is_leaf=lambda node: bool(moments.get(type(node))))
 
 
 def stochastic_round(x: Array, step: Array, stream: int) -> Array:

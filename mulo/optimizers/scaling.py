@@ -9,17 +9,20 @@ import optax
 
 from mulo import trees
 from mulo.errors import MultiplierError
-from mulo.types import Array, Multipliers, Params
+from mulo.types import Array, Multiplier, Multipliers, Params
+
+Power = Callable[[Multiplier | float, int], float]
+"""Which power of a multiplier a rule's updates take, by the multiplier and the rank (`Optimizer.power`)."""
 
 
-def by_path(multipliers: Multipliers, tree: Any, of: Callable[[float], float] = float) -> Any:
-    """The multiplier of every leaf, or what `of` takes from it, as a tree of floats like `tree`.
+def by_path(multipliers: Multipliers, tree: Any, of: Callable[[Any], Any] = float) -> Any:
+    """The multiplier of every leaf, or what `of` takes from it, as a tree like `tree`.
 
     The lookup goes by path, not by structure, so that `optax.masked` and `optax.multi_transform`, which hide some
     leaves from the optimizer, leave the rest in place.
 
     Raises:
-        MultiplierError: a leaf has no multiplier; it is never taken to be 1 by silence.
+        MultiplierError: a leaf has no multiplier; it never defaults to 1.
     """
     paths = trees.names(tree)
     missing = [path for path in paths if path not in multipliers]
@@ -32,29 +35,49 @@ def by_path(multipliers: Multipliers, tree: Any, of: Callable[[float], float] = 
     return jax.tree.unflatten(jax.tree.structure(tree), [of(multipliers[path]) for path in paths])
 
 
-def weight_decay_of(multiplier: float) -> float:
+def weight_decay_of(multiplier: Multiplier | float) -> float:
     """Its factor on the weight decay coefficient; 1 for a plain float."""
     return getattr(multiplier, "weight_decay", 1.0)
 
 
-def epsilon_of(multiplier: float) -> float:
+def epsilon_of(multiplier: Multiplier | float) -> float:
     """Its factor on Adam's ε; 1 for a plain float."""
     return getattr(multiplier, "epsilon", 1.0)
 
 
-def decayed_weights(
-    weight_decay: Array | float,
-    multipliers: Multipliers,
-    factor: Callable[[float, Array], float] = lambda c, update: c,
-) -> optax.GradientTransformation:
-    """`optax.add_decayed_weights`, its coefficient scaled for every parameter by its multiplier's weight decay.
+def _elementwise(multiplier: Multiplier | float, rank: int) -> float:
+    return 1.0
 
-    `factor` as in `under_multipliers`: what scales updates by another power of c does so here.
-    """
+
+def scale_by_multipliers(multipliers: Multipliers, power: Power = _elementwise) -> optax.GradientTransformation:
+    """Every update times the power of its parameter's multiplier that its rule takes."""
+
+    def scale(updates: Any, params: Params) -> Any:
+        del params
+        return scaled(updates, multipliers, power)
+
+    return optax.stateless(scale)
+
+
+def scaled(updates: Any, multipliers: Multipliers, power: Power) -> Any:
+    """The updates times powers of their multipliers."""
+
+    def scale(u: Array, c: Multiplier | float) -> Array:
+        return float(c) ** power(c, u.ndim) * u
+
+    return jax.tree.map(scale, updates, by_path(multipliers, updates, lambda c: c))
+
+
+def decayed_weights(
+    weight_decay: Array | float, multipliers: Multipliers, power: Power = _elementwise
+) -> optax.GradientTransformation:
+    """`optax.add_decayed_weights`, its coefficient scaled for every parameter by its multiplier's weight decay."""
 
     def add(updates: Any, params: Params) -> Any:
-        scales = by_path(multipliers, updates, weight_decay_of)
-        return jax.tree.map(lambda u, p, s: u + weight_decay * factor(s, u) * p, updates, params, scales)
+        def decayed(u: Array, p: Array, c: Multiplier | float) -> Array:
+            return u + weight_decay * weight_decay_of(c) ** power(c, u.ndim) * p
+
+        return jax.tree.map(decayed, updates, params, by_path(multipliers, updates, lambda c: c))
 
     return optax.stateless(add)
 

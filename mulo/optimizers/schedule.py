@@ -3,21 +3,32 @@
 import jax.numpy as jnp
 import optax
 
-from mulo.config import AdamConfig, Celo2Config
 from mulo.types import Array
 
 
-def learning_rate(config: AdamConfig | Celo2Config, peak: Array | float, num_steps: Array) -> optax.Schedule:
-    """Constant, or a linear rise to `peak` followed by a cosine to `final_fraction` of it at `num_steps`."""
-    if config.schedule == "constant":
-        return optax.constant_schedule(peak)
-    warmup, final = config.warmup_fraction * num_steps, config.final_fraction
+def constant(peak: Array | float) -> optax.Schedule:
+    """The same rate at every step."""
+    return optax.constant_schedule(peak)
 
-    def warmup_cosine(step: Array) -> Array:
+
+def warmup(peak: Array | float, num_steps: Array, fraction: float) -> optax.Schedule:
+    """A linear rise to `peak` over a share of the steps, which is the rate from there on."""
+
+    def rate(step: Array) -> Array:
+        rising = (jnp.asarray(step, jnp.float32) + 1) / jnp.maximum(fraction * num_steps, 1)
+        return peak * jnp.minimum(rising, 1)
+
+    return rate
+
+
+def warmup_cosine(peak: Array | float, num_steps: Array, fraction: float, final: float) -> optax.Schedule:
+    """A linear rise to `peak` followed by a cosine to `final` of it at `num_steps`."""
+    rising, length = warmup(1.0, num_steps, fraction), fraction * num_steps
+
+    def rate(step: Array) -> Array:
         step = jnp.asarray(step, jnp.float32)
-        rising = (step + 1) / jnp.maximum(warmup, 1)
-        progress = jnp.clip((step - warmup) / jnp.maximum(num_steps - warmup, 1), 0, 1)
+        progress = jnp.clip((step - length) / jnp.maximum(num_steps - length, 1), 0, 1)
         falling = final + (1 - final) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-        return peak * jnp.where(step < warmup, jnp.minimum(rising, 1), falling)
+        return peak * jnp.where(step < length, rising(step), falling)
 
-    return warmup_cosine
+    return rate

@@ -1,117 +1,54 @@
-"""small_fc_lopt, SP and µP (Metz et al. 2022, arXiv 2203.11860; µLO, arXiv 2406.00153, equation 3 and table 2)."""
+"""small_fc_lopt: settings and names; `small_fc_rule` holds the update."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import jax
-import jax.numpy as jnp
-import optax
-from jax.lax import rsqrt
+from mulo.config.settings import setting
+from mulo.optimizers.base import Look, PerParameterMLP
 
-from mulo import sharding, trees
-from mulo.config import SmallFCConfig
-from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
-from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
-from mulo.optimizers.scaling import by_path, cast_like, float32, unzip
-from mulo.optimizers.tensor_update import Rule
-from mulo.optimizers.transformation import at_least_one, transformation
-from mulo.sharding import Shard, Shards
-from mulo.types import Array, Multipliers, Params, Theta
+if TYPE_CHECKING:
+    import optax
 
-TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
-FEATURES = 28 + len(TIME_SCALES)
-NORMALIZER = per_parameter_mlp.Normalizer(1e-5)
-
-
-class SmallFCState(NamedTuple):
-    """State of a training: per-tensor accumulators in the parameters' tree, steps done, gradient entries zeroed."""
-
-    tensors: Any
-    step: Array
-    non_finite: Array
+    from mulo.types import Array, Multipliers, Theta
 
 
 @dataclass(frozen=True)
-class SmallFC:
-    """The optimizer's static settings; θ is `{"mlp": MLP, "decays": Decays}`."""
+class SmallFC(PerParameterMLP):
+    """small_fc_lopt: one small MLP for every parameter (Metz et al. 2022, arXiv 2203.11860); under µP it is µLO."""
 
-    config: SmallFCConfig
+    looks: ClassVar[Mapping[str, Look]] = {
+        "small_fc_mup": Look("µLO", "#D55E00", "s", "mup"),
+        "small_fc_sp": Look("LO (SP)", "#E69F00", "v", "sp"),
+    }
+    full_features: ClassVar[int] = 16
 
-    def init(self, key: Array) -> Theta:
-        """Fresh θ: truncated normal MLP weights, decay offsets 0."""
-        mlp = trees.draw_weights(key, per_parameter_mlp.weights(FEATURES, self.config.hidden_size, 2))
-        return {"mlp": mlp, "decays": jax.tree.map(jnp.zeros_like, _initial_decays())}
+    name: str = "small_fc_mup"
+    architecture: str = setting("small_fc", choices=("small_fc",))
+    step_mult: float = setting(0.01, above=0)
+    """λ1, the size of a step: 0.01 in µP and 0.001 in SP (µLO, figure 7)."""
+    exp_mult: float = setting(0.001, low=0)
+    """λ2, the weight of the magnitude output in exp(λ2·m)."""
+    zero_non_finite: bool = True
+    """Sets non-finite gradient entries to 0 and counts them (on in µP, off in SP)."""
 
-    def transform(
-        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
-    ) -> optax.GradientTransformationExtraArgs:
-        """The optimizer with weights `theta`; `num_steps` plays no role in this architecture, nor does `value`."""
-        at_least_one(num_steps, self.config.name)
-        decays, rule = decode_decays(theta["decays"]), self._rule()
+    def init(self, key: "Array") -> "Theta":
+        """Fresh θ, `{"mlp": MLP, "decays": Decays}`: truncated normal MLP weights, decay offsets 0."""
+        from mulo.optimizers.small_fc_rule import initial
 
-        def init_fn(params: Params) -> SmallFCState:
-            tensors = jax.tree.map(lambda p: accumulators.initial(p, decays), params)
-            return SmallFCState(tensors, jnp.int32(0), jnp.int32(0))
+        return initial(self, key)
 
-        def update_fn(
-            updates: Any, state: SmallFCState, params: Params, *, shards: Shards | None, **extra: Any
-        ) -> tuple[Any, SmallFCState]:
-            del extra
-            time, laid_out = time_features(state.step), sharding.by_path(shards, updates)
+    def rule(
+        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
+    ) -> "optax.GradientTransformationExtraArgs":
+        """The MLP's step; `num_steps` plays no role in this architecture, nor does the loss."""
+        from mulo.optimizers.small_fc_rule import scale_by_small_fc
 
-            def move(g: Array, p: Array, old: Accumulators, c: float, shard: Shard) -> tuple[Array, Accumulators]:
-                step, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time, shard)
-                return -c * self.config.step_mult * step, accumulated
+        del num_steps, multipliers
+        return scale_by_small_fc(self, theta)
 
-            gradients = float32(updates)
-            state = state._replace(non_finite=state.non_finite + self._non_finite(gradients, laid_out))
-            c = by_path(multipliers, updates)
-            pairs = jax.tree.map(move, gradients, float32(params), state.tensors, c, laid_out)
-            moved, tensors = unzip(pairs, updates)
-            return cast_like(moved, updates), SmallFCState(tensors, state.step + 1, state.non_finite)
+    def read_haiku(self, arrays: Any) -> "Theta":
+        """θ by Haiku's names."""
+        from mulo.optimizers.small_fc_rule import read_haiku
 
-        return transformation(init_fn, update_fn, multipliers, self.config)
-
-    def _non_finite(self, gradients: Any, shards: Any) -> Array:
-        """How many gradient entries the rule sets to 0."""
-        if not self.config.zero_non_finite:
-            return jnp.int32(0)
-
-        def count(g: Array, shard: Shard) -> Array:
-            return shard.total(jnp.sum(~jnp.isfinite(g), dtype=jnp.int32))
-
-        return sum(jax.tree.leaves(jax.tree.map(count, gradients, shards)), jnp.int32(0))
-
-    def _rule(self) -> Rule:
-        return Rule(
-            tensor_features,
-            velo=False,
-            normalizer=NORMALIZER,
-            moment_eps=MOMENT_EPS,
-            vector_eps=MOMENT_EPS,
-            exp_mult=self.config.exp_mult,
-            zero_non_finite=self.config.zero_non_finite,
-        )
-
-
-def _initial_decays() -> Decays:
-    return Decays.of([0.9, 0.99, 0.999], [0.999], [0.9, 0.99, 0.999])
-
-
-def decode_decays(offsets: Decays) -> Decays:
-    """β = 1 − exp(10·(log(1 − β0)/10 + offset)), that of the second moments clipped to [0, 1]."""
-    decays = jax.tree.map(lambda b0, x: 1 - jnp.exp(10 * (jnp.log(1 - b0) / 10 + x)), _initial_decays(), offsets)
-    return Decays(decays.momentum, jnp.clip(decays.second_moment, 0, 1), jnp.clip(decays.factored, 0, 1))
-
-
-def tensor_features(given: TensorInputs) -> list[Array]:
-    """The 28 features of one tensor, or of a part of it, before normalisation, in the order of the MLP's inputs."""
-    m, v = given.state.momentum, given.state.second_moment
-    root = rsqrt(v + MOMENT_EPS)
-    factored = accumulators.factored_features(given, vector_eps=MOMENT_EPS)
-    return [given.gradient, given.parameter, m, v, m * root, root, *factored]
-
-
-def time_features(step: Array) -> Array:
-    """[11], tanh(t/τ − 1) with t the iteration before its increment."""
-    return jnp.tanh(step.astype(jnp.float32) / jnp.array(TIME_SCALES, jnp.float32) - 1)
+        return read_haiku(arrays)

@@ -17,9 +17,9 @@ import optax
 from flax import nnx
 
 from mulo import sharding, trees
-from mulo.config import OptimizerConfig
 from mulo.errors import ArgumentError, MultiplierError
-from mulo.optimizers.scaling import by_path, cast_like, float32
+from mulo.optimizers.base import Optimizer
+from mulo.optimizers.scaling import by_path, cast_like, float32, scaled
 from mulo.optimizers.skipping import skipping
 from mulo.sharding import Shards
 from mulo.types import Array, Multipliers, Params
@@ -28,25 +28,25 @@ T = TypeVar("T")
 
 
 def transformation(
-    init_fn: Callable[[Params], Any], update_fn: Callable[..., Any], multipliers: Multipliers, config: OptimizerConfig
+    rule: optax.GradientTransformation, multipliers: Multipliers, optimizer: Optimizer
 ) -> optax.GradientTransformationExtraArgs:
-    """The pair of functions as optax's, with what the settings ask of every optimizer.
+    """A rule as the optimizer that users get: in float32, its updates scaled by the multipliers.
 
-    `init_fn(params)` and `update_fn(updates, state, params, value=loss, shards=…)` see what rules can work with.
+    The rule sees `update(updates, state, params, value=loss, shards=…)` with what rules can work with.
 
     Raises:
         MultiplierError: at `init`, a parameter has no multiplier, or one that was made for another shape.
         ArgumentError: a parameter that is not floating-point, at `init`; a loss that is not a scalar, at `update`.
     """
-    optimizer = config.name
-    if config.skip_non_finite:
-        init_fn, update_fn = skipping(init_fn, update_fn)
+    init_rule, update_rule = _in_float32(rule, multipliers, optimizer)
+    if optimizer.skip_non_finite:
+        init_rule, update_rule = skipping(init_rule, update_rule)
 
     def init(params: Params) -> optax.OptState:
         params = _visible(params)
-        _check_dtypes(params, optimizer)
+        _check_dtypes(params, optimizer.name)
         _check_multipliers(multipliers, params)
-        return init_fn(params)
+        return init_rule(params)
 
     def update(
         updates: Any,
@@ -57,34 +57,38 @@ def transformation(
         shards: Shards | None = None,
         **extra: Any,
     ) -> tuple[Any, optax.OptState]:
-        given, loss = _visible(required(params, "params", optimizer)), _scalar(value, optimizer)
+        given, loss = _visible(required(params, "params", optimizer.name)), _scalar(value, optimizer.name)
         if shards is not None:
             _check_multipliers(multipliers, given, shards)
         if not jax.tree.leaves(given):
             return jax.tree.map(jnp.zeros_like, updates), state
-        moved, state = update_fn(_visible(updates), state, given, value=loss, shards=shards, **extra)
+        moved, state = update_rule(_visible(updates), state, given, value=loss, shards=shards, **extra)
         return _restored(moved, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def under_multipliers(
-    chain: optax.GradientTransformation,
-    multipliers: Multipliers,
-    config: OptimizerConfig,
-    factor: Callable[[float, Array], float] = lambda c, update: c,
-) -> optax.GradientTransformationExtraArgs:
-    """Runs a chain in float32 and scales its updates by `factor(multiplier, update)`."""
+def _in_float32(
+    rule: optax.GradientTransformation, multipliers: Multipliers, optimizer: Optimizer
+) -> tuple[Callable[[Params], Any], Callable[..., Any]]:
+    rule = optax.with_extra_args_support(rule)
 
-    def init_fn(params: Params) -> optax.OptState:
-        return chain.init(float32(params))
+    def init(params: Params) -> optax.OptState:
+        return rule.init(float32(params))
 
-    def update_fn(updates: Any, state: optax.OptState, params: Params, **extra: Any) -> tuple[Any, optax.OptState]:
-        moved, state = optax.with_extra_args_support(chain).update(float32(updates), state, float32(params), **extra)
-        scaled = jax.tree.map(lambda c, u: factor(c, u) * u, by_path(multipliers, updates), moved)
-        return cast_like(scaled, updates), state
+    def update(updates: Any, state: optax.OptState, params: Params, **extra: Any) -> tuple[Any, optax.OptState]:
+        moved, state = rule.update(float32(updates), state, float32(params), **extra)
+        if not optimizer.scales_inside:
+            moved = scaled(moved, multipliers, optimizer.power)
+        return cast_like(moved, updates), state
 
-    return transformation(init_fn, update_fn, multipliers, config)
+    return init, update
+
+
+def on_visible(f: Callable[[Params], Params], params: Params) -> Params:
+    """`f` of the parameters as rules see them, in the structure and dtypes of the parameters themselves."""
+    visible = _visible(params)
+    return _restored(cast_like(f(float32(visible)), visible), params)
 
 
 def _visible(tree: Any) -> Any:

@@ -1,150 +1,84 @@
-"""VeLO, SP and µP (Metz et al. 2022, arXiv 2211.09760; µLO, arXiv 2406.00153, equation 3 and tables 3 and 4).
+"""VeLO: settings, names and costs; `velo_rule` holds the update."""
 
-Once per step an LSTM reads statistics of every tensor and mixes, for each, its own weights of the per-parameter MLP
-out of `param_inits` copies; the MLP then moves every parameter. The LSTM sees the accumulators of before the step,
-the MLP those of after it.
-"""
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import jax
-import jax.numpy as jnp
-import optax
-from jax.lax import rsqrt
+from mulo.config.settings import setting
+from mulo.cost import Cost
+from mulo.optimizers.base import Look, PerParameterMLP, Shape
 
-from mulo import sharding, trees
-from mulo.config import VeLOConfig
-from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm, tensor_update
-from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
-from mulo.optimizers.loss_features import LossFeatureState
-from mulo.optimizers.scaling import by_path, cast_like, float32, unzip
-from mulo.optimizers.tensor_lstm import LSTMState
-from mulo.optimizers.tensor_update import Rule
-from mulo.optimizers.transformation import at_least_one, required, transformation
-from mulo.sharding import Shard, Shards
-from mulo.types import Array, Multipliers, Params, Theta
+if TYPE_CHECKING:
+    import optax
 
-FEATURES = 30
-OUTPUTS = 3
-"""Direction, magnitude, and one that nothing reads; it is part of every stored θ."""
-NORMALIZER = per_parameter_mlp.Normalizer(1e-5)
-GRADIENT_CLIP = 1000.0
-SMALL_CLIP = 0.1
-SCALE_EPS = 1e-9
-
-
-class VeLOState(NamedTuple):
-    """State of a training: per-tensor accumulators in the parameters' tree, LSTM state, loss averages, steps done."""
-
-    tensors: Any
-    lstm: LSTMState
-    loss: LossFeatureState
-    step: Array
+    from mulo.types import Array, Multipliers, Theta
 
 
 @dataclass(frozen=True)
-class VeLO:
-    """The optimizer's static settings; θ is `{"mlp": MLP with a leading axis [param_inits], "lstm": TensorLSTM}`."""
+class VeLO(PerParameterMLP):
+    """VeLO: a per-tensor LSTM mixes copies of a per-parameter MLP (Metz et al. 2022, arXiv 2211.09760)."""
 
-    config: VeLOConfig
+    looks: ClassVar[Mapping[str, Look]] = {
+        "velo_mup": Look("µVeLO", "#0072B2", "o", "mup"),
+        "velo_sp": Look("VeLO (SP)", "#56B4E9", "^", "sp"),
+    }
+    full_features: ClassVar[int] = 18
 
-    def init(self, key: Array) -> Theta:
-        """Fresh θ: truncated normal weights of std 1/√fan_in, zero biases and LSTM state."""
-        config = self.config
-        mlp = per_parameter_mlp.weights(FEATURES, config.hidden_size, OUTPUTS, copies=(config.param_inits,))
-        lstm = tensor_lstm.weights(config.lstm_hidden_size, config.param_inits)
-        return trees.draw_weights(key, {"mlp": mlp, "lstm": lstm})
+    name: str = "velo_mup"
+    architecture: str = setting("velo", choices=("velo",))
+    hidden_size: int = setting(4, low=1, high=1024)
+    lstm_hidden_size: int = setting(16, low=1, high=4096)
+    param_inits: int = setting(8, low=1, high=4096)
+    """How many copies of the per-parameter MLP the LSTM mixes."""
+    interp_mult: float = setting(1.0, above=0)
+    """Factor on the mixed weights: 100 in SP, 1 in µP."""
+    param_scale_mult: bool = False
+    """Scales each tensor's step by the RMS of its parameters: on in SP; off in µP, where it stops zero tensors."""
+    step_mult: float = setting(0.001, above=0)
+    exp_mult: float = setting(0.001, low=0)
 
-    def transform(
-        self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
-    ) -> optax.GradientTransformationExtraArgs:
-        """The optimizer with weights `theta` for a training of `num_steps` steps; `update` needs `value=loss`."""
-        num_steps, rule = at_least_one(num_steps, self.config.name), self._rule()
+    def init(self, key: "Array") -> "Theta":
+        """Fresh θ, `{"mlp": MLP with a leading axis [param_inits], "lstm": TensorLSTM}`."""
+        from mulo.optimizers.velo_rule import initial
 
-        def init_fn(params: Params) -> VeLOState:
-            tensors = jax.tree.map(lambda p: accumulators.initial(p, _decays()), params)
-            lstm = tensor_lstm.initial_state(theta["lstm"], len(jax.tree.leaves(params)))
-            return VeLOState(tensors, lstm, loss_features.initial(), jnp.int32(0))
+        return initial(self, key)
 
-        def update_fn(
-            updates: Any,
-            state: VeLOState,
-            params: Params,
-            *,
-            value: Array | None,
-            shards: Shards | None,
-            **extra: Any,
-        ) -> tuple[Any, VeLOState]:
-            del extra
-            loss = required(value, "value", self.config.name)
-            params, laid_out = float32(params), sharding.by_path(shards, updates)
-            loss_state, loss_inputs = loss_features.update(state.loss, loss, num_steps)
-            shared = jnp.concatenate([_fraction_left(state.step.astype(jnp.float32) / num_steps), loss_inputs])
-            inputs = tensor_lstm.inputs(shared, params, state.tensors, laid_out)
-            mlps, rates, lstm = self._mix(theta, inputs, state.lstm)
-            order = jax.tree.unflatten(jax.tree.structure(updates), range(len(rates)))
+    def rule(
+        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
+    ) -> "optax.GradientTransformationExtraArgs":
+        """The mixed MLPs' steps; `update` needs `value=loss`."""
+        from mulo.optimizers.velo_rule import scale_by_velo
 
-            def move(
-                g: Array, p: Array, old: Accumulators, c: float, i: int, shard: Shard
-            ) -> tuple[Array, Accumulators]:
-                mlp = jax.tree.map(lambda weights: weights[i], mlps)
-                step, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old, shard=shard)
-                return -c * rates[i] * self._scale(p, shard) * step, accumulated
+        del multipliers
+        return scale_by_velo(self, theta, num_steps)
 
-            c = by_path(multipliers, updates)
-            pairs = jax.tree.map(move, float32(updates), params, state.tensors, c, order, laid_out)
-            moved, tensors = unzip(pairs, updates)
-            return cast_like(moved, updates), VeLOState(tensors, lstm, loss_state, state.step + 1)
+    def moments(self) -> Mapping[type, tuple[str, ...]]:
+        """Those of every per-parameter MLP; the LSTM's state is none."""
+        from mulo.optimizers.tensor_lstm import LSTMState
 
-        return transformation(init_fn, update_fn, multipliers, self.config)
+        return {**super().moments(), LSTMState: ()}
 
-    def _mix(self, theta: Theta, inputs: Array, state: LSTMState) -> tuple[Any, Array, LSTMState]:
-        """Per tensor: the mixed MLP weights and the factor `lr_mult` of its step, both with a leading axis."""
-        controls, rates, state = tensor_lstm.apply(theta["lstm"], inputs, state)
-        scale = self.config.interp_mult / self.config.param_inits
+    def cost(self, shapes: Sequence[Shape]) -> Cost:
+        """Of all entries, and of the LSTM for each tensor."""
+        return super().cost(shapes) + self.lstm_cost().times(len(shapes))
 
-        def mixed(copies: Array) -> Array:
-            return scale * jnp.tensordot(controls, copies, axes=1, precision=jax.lax.Precision.HIGHEST)
+    def lstm_cost(self) -> Cost:
+        """Per tensor: two layers in, gates, two layers out, the mixing of the MLP's copies; all weights are read."""
+        from mulo.optimizers import tensor_lstm, velo_rule
 
-        return jax.tree.map(mixed, theta["mlp"]), rates, state
+        hidden, size = self.lstm_hidden_size, self.hidden_size
+        network = 2 * tensor_lstm.INPUTS * hidden + 8 * hidden**2 + hidden * (self.param_inits + 1)
+        mlp = (velo_rule.FEATURES + 1) * size + (size + 1) * size + (size + 1) * velo_rule.OUTPUTS
+        weights = network + self.param_inits * mlp
+        return Cost(2 * weights, 4 * weights)
 
-    def _scale(self, p: Array, shard: Shard) -> Array | float:
-        if not self.config.param_scale_mult:
-            return self.config.step_mult
-        return self.config.step_mult * jnp.sqrt(shard.mean(jnp.square(p)) + SCALE_EPS)
+    def sizes(self, theta: "Theta") -> dict[str, int]:
+        """The MLP's, the LSTM's, and how many copies there are."""
+        lstm = theta["lstm"].initial.hidden.shape[-1]
+        return super().sizes(theta) | {"lstm_hidden_size": lstm, "param_inits": theta["mlp"].w0.shape[0]}
 
-    def _rule(self) -> Rule:
-        return Rule(
-            tensor_features,
-            velo=True,
-            normalizer=NORMALIZER,
-            moment_eps=MOMENT_EPS,
-            vector_eps=0.0,
-            exp_mult=self.config.exp_mult,
-            clip=GRADIENT_CLIP,
-        )
+    def read_haiku(self, arrays: Any) -> "Theta":
+        """θ by Haiku's names."""
+        from mulo.optimizers.velo_rule import read_haiku
 
-
-def _decays() -> Decays:
-    return Decays.of([0.9, 0.99, 0.999], [0.999], [0.9, 0.99, 0.999])
-
-
-def _fraction_left(fraction: Array) -> Array:
-    """[9], tanh(10·(f − τ)) with f = t/num_steps, t before its increment."""
-    return jnp.tanh(10 * (fraction - jnp.array([0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1], jnp.float32)))
-
-
-def tensor_features(given: TensorInputs) -> list[Array]:
-    """The 30 features of one tensor, or of a part of it, before normalisation, in the order of the MLP's inputs."""
-    return features_with(given, MOMENT_EPS)
-
-
-def features_with(given: TensorInputs, moment_eps: float) -> list[Array]:
-    """The features; `moment_eps` is added to the second moment before its rsqrt."""
-    g, m, v = given.gradient, given.state.momentum, given.state.second_moment
-    root = rsqrt(v + moment_eps)
-    factored = accumulators.factored_features(given, vector_eps=0.0)
-    small = jnp.clip(g, -SMALL_CLIP, SMALL_CLIP)
-    own = [g, small, given.parameter, m, v, m * root, root, factored.gradient, g * root]
-    return [*own, *factored[1:]]
+        return read_haiku(arrays)

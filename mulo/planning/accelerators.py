@@ -11,7 +11,7 @@ ALUs · clock, 8·128·4 per core at 1.5 GHz (v5e, v6e) and twice that at 1.75 G
 
 from typing import NamedTuple
 
-from mulo.planning.programs import Cost
+from mulo.cost import Cost
 from mulo.planning.steps import InnerStep
 
 COMPUTE_EFFICIENCY = 0.4

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mulo import randomness
-from mulo.config import AdamConfig, OptimizerConfig, RecipeConfig
+from mulo.config import RecipeConfig
 from mulo.devices import particle_mesh, split
 from mulo.meta.estimators import Estimator
 from mulo.meta.trainer import Trainer
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import Optimizer
 from mulo.planning.steps import InnerStep, inner_step, per_outer_step
 from mulo.types import Task
 from mulo.unroll import start
@@ -34,23 +34,20 @@ class Measured(NamedTuple):
     how: str
 
 
-def measure(
-    tasks: Sequence[Task], config: OptimizerConfig, recipe: RecipeConfig, seconds: float, whole: bool
-) -> Measured:
+def measure(tasks: Sequence[Task], config: Optimizer, recipe: RecipeConfig, seconds: float, whole: bool) -> Measured:
     """Whole outer steps, if `whole` allows it and they fit into about `seconds`; else single pairs, width by width."""
     steps = [inner_step(task, config) for task in tasks]
     work = sum(step.total.flops for step in steps) * per_outer_step(recipe)
     rate = ASSUMED_FLOPS.get(jax.default_backend(), ELSEWHERE) * jax.local_device_count()
-    learned = not isinstance(config, AdamConfig)
-    if whole and learned and recipe.estimator != "es" and work / rate < seconds / 2:
+    if whole and config.learned and recipe.estimator != "es" and work / rate < seconds / 2:
         return _outer_steps(tasks, config, recipe, steps, seconds)
     return _pairs(tasks, config, recipe, seconds)
 
 
 def _outer_steps(
-    tasks: Sequence[Task], config: OptimizerConfig, recipe: RecipeConfig, steps: Sequence[InnerStep], seconds: float
+    tasks: Sequence[Task], config: Optimizer, recipe: RecipeConfig, steps: Sequence[InnerStep], seconds: float
 ) -> Measured:
-    trainer = Trainer(tasks, make_optimizer(config), recipe, 0)
+    trainer = Trainer(tasks, config, recipe, 0)
     state = trainer.initial()
 
     def step() -> None:
@@ -66,7 +63,7 @@ def _outer_steps(
     return Measured(by_task, f"Measured: {len(times)} whole outer steps.")
 
 
-def _pairs(tasks: Sequence[Task], config: OptimizerConfig, recipe: RecipeConfig, seconds: float) -> Measured:
+def _pairs(tasks: Sequence[Task], config: Optimizer, recipe: RecipeConfig, seconds: float) -> Measured:
     devices = particle_mesh(recipe.pairs).size
     by_task = {task.name: _pair(task, config, recipe, seconds / len(tasks)) / devices for task in tasks}
     how = (
@@ -76,9 +73,9 @@ def _pairs(tasks: Sequence[Task], config: OptimizerConfig, recipe: RecipeConfig,
     return Measured(by_task, how)
 
 
-def _pair(task: Task, config: OptimizerConfig, recipe: RecipeConfig, seconds: float) -> float:
+def _pair(task: Task, config: Optimizer, recipe: RecipeConfig, seconds: float) -> float:
     """Seconds per inner step and training."""
-    optimizer, key = make_optimizer(config), randomness.root(0)
+    optimizer, key = config, randomness.root(0)
     probe = replace(recipe, pairs=1, particles_per_batch=None, truncation=PROBE_STEPS, min_length=PROBE_STEPS)
     estimator = Estimator(task, optimizer, probe, particle_mesh(1))
     theta = optimizer.init(key)

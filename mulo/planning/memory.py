@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mulo.config import AdamConfig, Celo2Config, OptimizerConfig, RecipeConfig
-from mulo.optimizers import make_optimizer, native
-from mulo.optimizers.per_parameter_mlp import ACCELERATOR_TILE, FUSED_HIDDEN, TILE
+from mulo.config import RecipeConfig
+from mulo.optimizers import Optimizer, native, with_state_dtype
 from mulo.planning.live import peak_bytes
 from mulo.planning.programs import operations, size_of
 from mulo.planning.steps import shapes
-from mulo.planning.updates import FULL_FEATURES
 from mulo.types import Task
 from mulo.unroll import start, unroll
 
@@ -32,11 +30,6 @@ SAVED_COPIES = 2
 XLA_MARGIN = 1.25
 """Of forward and backward pass, XLA's buffers over the arrays that must be alive: 1.0 to 1.25 on MLPs and residual
 networks, 1.3 to 1.5 on transformers, where matrix products take transposed copies."""
-NATIVE_SCRATCH = 4
-"""Bytes per parameter of the update beside state and gradient: the step."""
-JAX_SCRATCH = 24
-"""The same of the kernel in JAX, whose intermediates XLA does not all fuse; measured 20 to 24."""
-
 MOMENTS_WIDENED = 16
 """Bytes per parameter of a float32 copy of all moments."""
 
@@ -74,9 +67,9 @@ def this_platform(state_dtype: str = "float32", model_devices: int = 1) -> Platf
     return Platform(jax.default_backend() == "cpu", native.available(), state_dtype, model_devices)
 
 
-def training(task: Task, config: OptimizerConfig, platform: Platform) -> Footprint:
+def training(task: Task, config: Optimizer, platform: Platform) -> Footprint:
     """Counted from shapes alone."""
-    optimizer, key = make_optimizer(config, platform.state_dtype), jax.eval_shape(partial(jax.random.key, 0))
+    optimizer, key = with_state_dtype(config, platform.state_dtype), jax.eval_shape(partial(jax.random.key, 0))
     theta = jax.eval_shape(optimizer.init, key)
     starting, state = operations(lambda theta, key: start(task, optimizer, theta, 1, key), theta, key)
     keys = jax.ShapeDtypeStruct((1,), key.dtype)
@@ -93,24 +86,11 @@ def training(task: Task, config: OptimizerConfig, platform: Platform) -> Footpri
     return Footprint(task.name, size_of(state), work, params, size_of(theta), data, starting + running)
 
 
-def _scratch(config: OptimizerConfig, sizes: Sequence[int], platform: Platform) -> float:
+def _scratch(optimizer: Optimizer, sizes: Sequence[int], platform: Platform) -> float:
     """Bytes of an update beside state and gradients."""
-    if isinstance(config, AdamConfig) or platform.native:
-        scratch: float = NATIVE_SCRATCH * sum(sizes)
-    else:
-        scratch = JAX_SCRATCH * sum(sizes) + _tile(config, sizes, platform)
+    scratch = optimizer.scratch(sizes, platform.cpu, platform.native)
     # bfloat16 moments are widened for the step: three of the momentum, one of the square.
-    scratch += MOMENTS_WIDENED * sum(sizes) if platform.state_dtype == "bfloat16" else 0
-    # Newton–Schulz: the matrix, its product and the sum at the largest tensor, and its square at most as large.
-    orthogonal = isinstance(config, Celo2Config) and config.orthogonalize
-    return scratch + (16 * max(sizes) if orthogonal else 0)
-
-
-def _tile(config: Any, sizes: Sequence[int], platform: Platform) -> int:
-    if config.hidden_size <= FUSED_HIDDEN:
-        return 0
-    entries = min(max(sizes), TILE if platform.cpu else ACCELERATOR_TILE)
-    return 4 * entries * (FULL_FEATURES[config.architecture] + 2 * config.hidden_size)
+    return scratch + (MOMENTS_WIDENED * sum(sizes) if platform.state_dtype == "bfloat16" else 0)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from mulo.config import OptimizerConfig, RecipeConfig
+from mulo.config import RecipeConfig
+from mulo.cost import Cost
+from mulo.optimizers import Optimizer
 from mulo.planning import steps
 from mulo.planning.memory import Peak
-from mulo.planning.programs import Cost
 from mulo.planning.steps import InnerStep
 from mulo.types import LayeredTask, Task
 
@@ -15,7 +16,7 @@ from mulo.types import LayeredTask, Task
 class Contestant(NamedTuple):
     """An optimizer with the networks it trains, one per width."""
 
-    config: OptimizerConfig
+    config: Optimizer
     tasks: Sequence[LayeredTask]
 
 

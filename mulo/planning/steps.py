@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mulo.config import OptimizerConfig, RecipeConfig
-from mulo.planning.programs import Cost, matrix_products, size_of
-from mulo.planning.updates import update
+from mulo.config import RecipeConfig
+from mulo.cost import Cost
+from mulo.optimizers import Optimizer
+from mulo.planning.programs import matrix_products, size_of
 from mulo.types import Task
 
 
@@ -29,14 +30,14 @@ class InnerStep(NamedTuple):
         return self.gradient + self.update + self.sampling
 
 
-def inner_step(task: Task, config: OptimizerConfig) -> InnerStep:
+def inner_step(task: Task, optimizer: Optimizer) -> InnerStep:
     """Counted from shapes alone."""
     params, batch = shapes(task)
     leaves = jax.tree.leaves(params)
     return InnerStep(
         sum(math.prod(x.shape) for x in leaves),
         matrix_products(jax.grad(task.loss), params, batch),
-        update(config, [x.shape for x in leaves]),
+        optimizer.cost([x.shape for x in leaves]),
         Cost(0, size_of(batch)),
     )
 

@@ -23,6 +23,8 @@ class Found(NamedTuple):
     fan_in: int | None
     """Of matrices and convolutions; None where the parametrization does not ask for it."""
     window: int
+    axes: str | None = None
+    """Of matrices and convolutions: one letter per dimension, as in `layouts`."""
 
 
 def find(case: Case) -> Found:
@@ -38,7 +40,7 @@ def find(case: Case) -> Found:
     if role is not None:
         return Found(role, None, 1)
     axes = _axes(case)
-    return _found(case, _role(case, axes), size_of(case, axes, "i"), size_of(case, axes, "w"))
+    return _found(case, _role(case, axes), size_of(case, axes, "i"), size_of(case, axes, "w"), axes)
 
 
 def kept(case: Case, role: str) -> bool | None:
@@ -53,8 +55,8 @@ def kept(case: Case, role: str) -> bool | None:
     return None if is_usual is None else not is_usual
 
 
-def _found(case: Case, role: str, fan_in: int, window: int) -> Found:
-    return Found(role, fan_in, case.given.window.get(case.path, window))
+def _found(case: Case, role: str, fan_in: int, window: int, axes: str | None) -> Found:
+    return Found(role, fan_in, case.given.window.get(case.path, window), axes)
 
 
 def _role_of_others(case: Case) -> Role | str | None:
@@ -120,8 +122,8 @@ def _role(case: Case, axes: str) -> Role:
     return role
 
 
-def _sizes_of_given(case: Case, role: str) -> tuple[int, int]:
-    """Fan-in and window of a matrix whose role the user gives."""
+def _sizes_of_given(case: Case, role: str) -> tuple[int, int, str | None]:
+    """Fan-in, window and layout of a matrix whose role the user gives."""
     wanted = case.given.fan_in.get(case.path)
     turned = ["oi"] if len(case.grows) == 2 and case.axes is None else []
     choices = [[axes for axes in some if role_of(case, axes) == role] for some in (layouts(case), turned)]
@@ -130,4 +132,4 @@ def _sizes_of_given(case: Case, role: str) -> tuple[int, int]:
     if wanted is None and not is_settled(case, fitting):
         raise case.error(f"its role needs its fan-in. Give fan_in={{'{case.path}': n}}.")
     axes = (fitting or readings)[0] if fitting or readings else ""
-    return wanted or size_of(case, axes, "i"), size_of(case, axes, "w") if axes else 1
+    return wanted or size_of(case, axes, "i"), size_of(case, axes, "w") if axes else 1, axes or None

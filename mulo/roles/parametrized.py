@@ -130,7 +130,8 @@ def _init(row: Row) -> str:
 
 def _update(row: Row) -> str:
     n = row.fan_in or 1
-    return f"1/{n:,}" if n > 1 and row.multiplier == 1 / n else f"{row.multiplier:g}"
+    update = float(row.multiplier)
+    return f"1/{n:,}" if n > 1 and update == 1 / n else f"{update:g}"
 
 
 def _size(shape: tuple[int, ...] | None) -> str:

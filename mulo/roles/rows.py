@@ -1,6 +1,7 @@
 """One row of the table: what a parameter is, its init and the multiplier of its updates."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from mulo.parametrization import Parametrization, Role, RoleRule
@@ -24,6 +25,8 @@ class Row(NamedTuple):
     """k·k of a convolution, 1 otherwise."""
     rule: RoleRule | None
     """Its numbers; None for what is fixed."""
+    axes: str | None
+    """Of matrices and convolutions: one letter per dimension, as in `Multiplier`."""
     kept: bool | None
     """Whether `initialize` leaves it as it is; None: a vector whose values were not at hand, so it looks at them."""
 
@@ -33,7 +36,8 @@ class Row(NamedTuple):
         is_fixed = found.role == FIXED
         rule = None if is_fixed else scheme.rule(Role(found.role), found.fan_in or 1, found.window)
         shapes = case.own.shape, case.other.shape
-        return cls(case.path, str(found.role), *shapes, found.fan_in, found.window, rule, kept(case, found.role))
+        remains = kept(case, found.role)
+        return cls(case.path, str(found.role), *shapes, found.fan_in, found.window, rule, found.axes, remains)
 
     @property
     def start(self) -> float | None:
@@ -44,7 +48,7 @@ class Row(NamedTuple):
     def multiplier(self) -> Multiplier:
         """Factor on its updates, with the shape that it is for."""
         factors = self.rule.update if self.rule else Multiplier(1)
-        return Multiplier(factors, factors.weight_decay, factors.epsilon, self.shape)
+        return replace(factors, role=self.role, fan_in=self.fan_in, axes=self.axes, shape=self.shape)
 
 
 def kept_sentence(rows: Sequence[Row]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from flax import nnx
 
 from mulo.models.layers import Network, run
 from mulo.parametrization import Parametrization, Role, RoleRule
-from mulo.types import Array, Batch, Dataset, Layer, Multipliers, Params
+from mulo.types import Array, Batch, Dataset, Layer, Multiplier, Multipliers, Params
 
 FULL_LOSS_EXAMPLES = 10_000
 """How many fixed examples of a split `full_loss` averages over (all there are, if fewer)."""
@@ -34,6 +34,12 @@ class NetworkParameter:
     rule: RoleRule
     init_std: float
     """The rule's, times the layer's gain."""
+
+    @property
+    def multiplier(self) -> Multiplier:
+        """Of its updates; convolutions are [*window, fan_in, fan_out]."""
+        axes = "w" * (len(self.shape) - 2) + "io" if len(self.shape) > 1 else None
+        return replace(self.rule.update, axes=axes, shape=self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +103,7 @@ class SupervisedTask:
     @cached_property
     def multipliers(self) -> Multipliers:
         """Update multiplier of every parameter, by path name."""
-        return {path: parameter.rule.update for path, parameter in self.parameters.items()}
+        return {path: parameter.multiplier for path, parameter in self.parameters.items()}
 
     def draw(self, key: Array) -> Any:
         """Nothing: trainings differ in their parameters alone."""

@@ -10,20 +10,20 @@ import jax
 import numpy as np
 
 from mulo import trees
-from mulo.config import AdamConfig, Celo2Config, MLPConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
+from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.devices import replicate
 from mulo.evaluation.model_devices import OverDevices, model_mesh, placement
-from mulo.optimizers import make_optimizer, per_parameter_mlp
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, per_parameter_mlp
 from mulo.tasks import make_tasks
 from mulo.unroll import start, unroll
 
 OPTIMIZERS = {
-    "small_fc": SmallFCConfig(hidden_size=9),
-    "velo": VeLOConfig(param_scale_mult=True, interp_mult=30.0),
-    "celo2": Celo2Config(weight_decay=0.1),
-    "celo2_orthogonal": Celo2Config(orthogonalize=True),
-    "mu_adam": AdamConfig(parametrization="mup", weight_decay=0.1),
+    "small_fc": SmallFC(hidden_size=9),
+    "velo": VeLO(param_scale_mult=True, interp_mult=30.0),
+    "celo2": Celo2(weight_decay=0.1),
+    "celo2_orthogonal": Celo2(orthogonalize=True),
+    "mu_adam": AdamW(parametrization="mup", weight_decay=0.1),
 }
 SHAPES = [(8,), (8, 8), (9, 8), (16, 3), (5, 3), (12, 2, 3)]
 """Of these the vector and (5, 3) cannot be shared out among four."""
@@ -38,7 +38,7 @@ TASK = make_tasks(
 def theta_of(optimizer):
     """θ with every weight away from its often zero start."""
     theta = optimizer.init(jax.random.key(0))
-    if isinstance(optimizer.config, AdamConfig):
+    if isinstance(optimizer, AdamW):
         return theta
     noise = trees.random_normal(jax.random.key(1), theta)
     return jax.tree.map(lambda x, e: x + 0.02 * e, theta, noise)
@@ -58,7 +58,7 @@ def updates(jit, devices, optimizer, theta):
         return {f"t{i}": np.float32(scale * rng.standard_normal((*steps, *shape))) for i, shape in enumerate(SHAPES)}
 
     params, gradients = draw(0.3), draw(0.1, (3,))
-    if isinstance(optimizer.config, SmallFCConfig):
+    if isinstance(optimizer, SmallFC):
         gradients["t1"][1, 0, 0] = np.nan
     optimizer, theta, _ = over(devices, optimizer, theta)
     transform = optimizer.transform(theta, STEPS, dict.fromkeys(params, 0.5))
@@ -123,7 +123,7 @@ def main(name, options):
     """Compares the devices; `options` are the compiler's."""
     per_parameter_mlp.TILE = 7
     jit = partial(jax.jit, compiler_options=options)
-    optimizer = make_optimizer(OPTIMIZERS[name])
+    optimizer = OPTIMIZERS[name]
     theta = jit(partial(theta_of, optimizer))()
     alone, four = (updates(jit, devices, optimizer, theta) for devices in (1, 4))
     found = {"updates": apart(four, alone)}

@@ -11,10 +11,10 @@ import optax
 import pytest
 
 from mulo import data
-from mulo.config import AdamConfig, EmbeddedDataConfig, MLPConfig
+from mulo.config import EmbeddedDataConfig, MLPConfig
 from mulo.errors import MuloError
 from mulo.evaluation import coordinate_check as check
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW
 from mulo.randomness import root
 from mulo.tasks import make_tasks
 from mulo.types import Layer
@@ -166,7 +166,7 @@ def embedded():
 
 
 def check_adam(parametrization, widths, power=0.0):
-    optimizer = make_optimizer(AdamConfig(parametrization=parametrization, learning_rate=3e-3))
+    optimizer = AdamW(parametrization=parametrization, learning_rate=3e-3)
     inputs, _ = embedded().fixed(embedded().arrays, "test", 64)
     tasks = make_tasks(MLPConfig(depth=2), parametrization, embedded(), list(widths))
     settings = {"times": (1, 10), "seeds": 3, "key": root(0), "names": ("adam", parametrization)}

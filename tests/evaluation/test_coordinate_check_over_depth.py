@@ -10,14 +10,14 @@ import optax
 import pytest
 from rich.console import Console
 
-from mulo.config import AdamConfig, Config, StdlibTextDataConfig, TransformerConfig
+from mulo.config import Config, StdlibTextDataConfig, TransformerConfig
 from mulo.config.root import CoordinateCheckConfig
 from mulo.data import load
 from mulo.errors import ConfigError, MuloError
 from mulo.evaluation import coordinate_check as check
 from mulo.evaluation.coordinate_rows import rows_with_slope
 from mulo.jobs import coordinate_check as job
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW
 from mulo.randomness import root
 from mulo.reporting import coordinate_plot, style
 from mulo.tasks import make_tasks
@@ -208,7 +208,7 @@ def test_the_last_block_of_a_transformer_moves_alike_under_complete_p_alone():
     task = TransformerConfig(width=32, heads=1, query_init="zeros", batch_size=4)
     dataset = load(StdlibTextDataConfig(sequence_length=16))
     inputs, _ = dataset.fixed(dataset.arrays, "test", 4)
-    adam = make_optimizer(AdamConfig(name="mu_adam", parametrization="mup", learning_rate=0.02))
+    adam = AdamW(name="mu_adam", parametrization="mup", learning_rate=0.02)
     settings = {"times": (2,), "seeds": 4, "key": root(0), "over": "depth"}
     slopes = {}
     for scheme in ("completep", "mup"):

@@ -6,16 +6,16 @@ import optax
 import pytest
 
 from mulo import randomness
-from mulo.config import AdamConfig, MLPConfig, SyntheticDataConfig
+from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.evaluation.grid import Cell, Record, run_grid
 from mulo.evaluation.results import read_csv
 from mulo.evaluation.rollout import Rollout, rollout
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW
 from mulo.tasks import make_tasks
 
 STEPS, KEY = 6, randomness.root(3)
-OPTIMIZER = make_optimizer(AdamConfig(learning_rate=0.05))
+OPTIMIZER = AdamW(learning_rate=0.05)
 THETA = OPTIMIZER.init(KEY)
 
 
@@ -67,7 +67,7 @@ def test_status(curve, end, status):
 
 
 def test_divergence_is_a_result_not_a_crash(task, tmp_path):
-    wild = make_optimizer(AdamConfig(learning_rate=1e38))
+    wild = AdamW(learning_rate=1e38)
     cell = Cell("wild", "sp", task, wild, wild.init(KEY), STEPS)
     assert run_grid([cell], 2, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
     assert all(result.status.startswith("diverged(") for result in read_csv(tmp_path / "results.csv"))
@@ -109,7 +109,7 @@ def test_the_test_loss_is_measured_on_the_way(task):
 
 def test_settings_are_trained_side_by_side_on_the_same_seeds(task):
     rates = [0.05, 0.4]
-    alone = [make_optimizer(AdamConfig(learning_rate=rate)) for rate in rates]
+    alone = [AdamW(learning_rate=rate) for rate in rates]
     thetas = jax.tree.map(lambda *x: jax.numpy.stack(x), *[own.init(KEY) for own in alone])
     together = rollout(task, OPTIMIZER, thetas, num_steps=STEPS, seeds=2, key=KEY, settings=2)
     for index, own in enumerate(alone):

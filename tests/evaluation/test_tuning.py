@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mulo import randomness
-from mulo.config import AdamConfig, MLPConfig, SyntheticDataConfig
+from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.evaluation.rollout import rollout
 from mulo.evaluation.tuning import Trial, best, combinations, theta_of, try_settings
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW
 from mulo.tasks import make_tasks
 
 GRID = {"learning_rate": [0.001, 0.1, 1e30], "b1": [0.9], "b2": [0.99], "weight_decay": [0.0]}
@@ -30,11 +30,11 @@ def test_every_value_meets_every_other():
 
 
 def test_trials_are_the_trainings_that_each_setting_has_alone(task):
-    optimizer = make_optimizer(AdamConfig())
+    optimizer = AdamW()
     trials = try_settings(task, optimizer, combinations(GRID), num_steps=8, seeds=2, key=KEY)
     for trial in trials:
-        settings = AdamConfig(**trial.settings)
-        alone = rollout(task, optimizer, make_optimizer(settings).init(KEY), num_steps=8, seeds=2, key=KEY)
+        settings = AdamW(**trial.settings)
+        alone = rollout(task, optimizer, settings.init(KEY), num_steps=8, seeds=2, key=KEY)
         expected = np.mean(alone.train_loss)
         np.testing.assert_allclose(trial.loss, expected if np.isfinite(expected) else np.inf, rtol=1e-4)
     assert best(trials).settings["learning_rate"] == 0.1
@@ -45,6 +45,6 @@ def test_a_setting_that_diverged_is_never_the_best():
 
 
 def test_theta_of_settings_is_the_baselines_own():
-    own = make_optimizer(AdamConfig(learning_rate=0.3, b1=0.8, b2=0.7, weight_decay=0.1)).init(KEY)
+    own = AdamW(learning_rate=0.3, b1=0.8, b2=0.7, weight_decay=0.1).init(KEY)
     made = theta_of({"learning_rate": 0.3, "b1": 0.8, "b2": 0.7, "weight_decay": 0.1})
     jax.tree.map(np.testing.assert_array_equal, made, own)

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from mulo.config import SmallFCConfig, VeLOConfig
 from mulo.errors import ReferenceFileError
 from mulo.exchange.haiku import read_haiku
+from mulo.optimizers import SmallFC, VeLO
 
 # Written down from checkpoints in circulation. Sizes all differ, so that no transposition or mix-up fits.
 H, L, P = 5, 7, 3
-SMALL_FC = SmallFCConfig(hidden_size=H)
+SMALL_FC = SmallFC(hidden_size=H)
 SMALL_FC_SHAPES = {
     "nn/~/w0": (39, H),
     "nn/~/b0": (H,),
@@ -24,7 +24,7 @@ SMALL_FC_SHAPES = {
     "rms_decays": (1,),
     "adafactor_decays": (3,),
 }
-VELO = VeLOConfig(hidden_size=H, lstm_hidden_size=L, param_inits=P)
+VELO = VeLO(hidden_size=H, lstm_hidden_size=L, param_inits=P)
 FIRST_LAYER = (1, 1, 1, 3, 1, 3, 1, 3, 1, 3, 3, 3, 3, 3)
 VELO_SHAPES = {
     **{f"ff_mod_stack/~/w0__{i}": (P, rows, H) for i, rows in enumerate(FIRST_LAYER)},

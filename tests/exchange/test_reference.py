@@ -1,16 +1,18 @@
 """Trajectories of the original implementations are reproduced, and one changed constant is enough to leave them."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optax import contrib
 
 from mulo.errors import MultiplierError, ReferenceFileError
 from mulo.exchange.reference import read_reference, replay
-from mulo.optimizers import accumulators, celo2, loss_features, native, per_parameter_mlp, small_fc, velo
+from mulo.optimizers import accumulators, celo2_rule, loss_features, native, per_parameter_mlp, small_fc_rule, velo_rule
 
 FILES = Path(__file__).parents[1] / "reference"
 NAMES = ("small_fc_sp_h4", "small_fc_sp_h32", "small_fc_mup_h4", "small_fc_mup_h32", "velo_sp", "velo_mup")
@@ -89,23 +91,23 @@ def swapped(features, i, j):
 
 
 def other_decay(**changed):
-    decays = small_fc._initial_decays()._replace(**{name: jnp.array(b) for name, b in changed.items()})
+    decays = small_fc_rule._initial_decays()._replace(**{name: jnp.array(b) for name, b in changed.items()})
     return lambda: decays
 
 
 SMALL_FC_MISREADINGS = {
-    "moment_eps": (small_fc, "MOMENT_EPS", 1e-5),
+    "moment_eps": (small_fc_rule, "MOMENT_EPS", 1e-5),
     "factor_eps": (accumulators, "FACTOR_EPS", 1e-7),
     "row_mean_eps": (accumulators, "ROW_MEAN_EPS", 1e-2),
     "safe_rsqrt_floor": (accumulators, "SAFE_RSQRT_FLOOR", 1e-7),
-    "normalizer_eps": (small_fc, "NORMALIZER", per_parameter_mlp.Normalizer(1e-4)),
-    "momentum_decay": (small_fc, "_initial_decays", other_decay(momentum=[0.9, 0.98, 0.999])),
-    "second_moment_decay": (small_fc, "_initial_decays", other_decay(second_moment=[0.998])),
-    "factored_decay": (small_fc, "_initial_decays", other_decay(factored=[0.9, 0.98, 0.999])),
-    "gradient_and_parameter_swapped": (small_fc, "tensor_features", swapped(small_fc.tensor_features, 0, 1)),
-    "row_and_col_swapped": (small_fc, "tensor_features", swapped(small_fc.tensor_features, 7, 8)),
-    "time_scale": (small_fc, "TIME_SCALES", (1, 3, 10, 40, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)),
-    "time_after_increment": (small_fc, "time_features", lambda t, real=small_fc.time_features: real(t + 1)),
+    "normalizer_eps": (small_fc_rule, "NORMALIZER", per_parameter_mlp.Normalizer(1e-4)),
+    "momentum_decay": (small_fc_rule, "_initial_decays", other_decay(momentum=[0.9, 0.98, 0.999])),
+    "second_moment_decay": (small_fc_rule, "_initial_decays", other_decay(second_moment=[0.998])),
+    "factored_decay": (small_fc_rule, "_initial_decays", other_decay(factored=[0.9, 0.98, 0.999])),
+    "gradient_and_parameter_swapped": (small_fc_rule, "tensor_features", swapped(small_fc_rule.tensor_features, 0, 1)),
+    "row_and_col_swapped": (small_fc_rule, "tensor_features", swapped(small_fc_rule.tensor_features, 7, 8)),
+    "time_scale": (small_fc_rule, "TIME_SCALES", (1, 3, 10, 40, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)),
+    "time_after_increment": (small_fc_rule, "time_features", lambda t, real=small_fc_rule.time_features: real(t + 1)),
 }
 
 
@@ -124,14 +126,14 @@ def test_forgotten_multiplier_fails_on_exactly_that_tensor(fast_compilation):
 
 
 CELO2_MISREADINGS = {
-    "moment_eps": (celo2, "MOMENT_EPS", 1e-6),
-    "normalized_over_all_axes": (celo2, "NORMALIZER", per_parameter_mlp.Normalizer(1e-9)),
-    "gradient_clip": (velo, "GRADIENT_CLIP", 1e6),
-    "second_moment_decay": (celo2, "_decays", lambda: celo2_decays._replace(second_moment=jnp.array([0.999]))),
-    "four_newton_schulz_steps": (celo2, "NEWTON_SCHULZ_STEPS", 4),
-    "coefficients": (celo2, "NEWTON_SCHULZ", (3.4445, -4.7750, 2.0)),
+    "moment_eps": (celo2_rule, "MOMENT_EPS", 1e-6),
+    "normalized_over_all_axes": (celo2_rule, "NORMALIZER", per_parameter_mlp.Normalizer(1e-9)),
+    "gradient_clip": (velo_rule, "GRADIENT_CLIP", 1e6),
+    "second_moment_decay": (celo2_rule, "_decays", lambda: celo2_decays._replace(second_moment=jnp.array([0.999]))),
+    "four_newton_schulz_steps": (contrib, "scale_by_muon", partial(contrib.scale_by_muon, ns_steps=4)),
+    "coefficients": (contrib, "scale_by_muon", partial(contrib.scale_by_muon, (3.4445, -4.7750, 2.0))),
 }
-celo2_decays = celo2._decays()
+celo2_decays = celo2_rule._decays()
 
 
 @pytest.mark.usefixtures("fast_compilation", "in_jax")
@@ -153,9 +155,9 @@ def test_lstm_without_forget_bias_fails(fast_compilation):
 
 
 VELO_MISREADINGS = {
-    "moment_eps": (velo, "MOMENT_EPS", 1e-5),
-    "small_clip": (velo, "SMALL_CLIP", 0.2),
-    "gradient_clip": (velo, "GRADIENT_CLIP", 1e6),
+    "moment_eps": (velo_rule, "MOMENT_EPS", 1e-5),
+    "small_clip": (velo_rule, "SMALL_CLIP", 0.2),
+    "gradient_clip": (velo_rule, "GRADIENT_CLIP", 1e6),
     "loss_warmup": (loss_features, "WARMUP", 1),
 }
 

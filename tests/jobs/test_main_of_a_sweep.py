@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mulo.config import Config, EvaluationConfig, SmallFCConfig, SweepConfig, TuningConfig
+from mulo.config import Config, EvaluationConfig, SweepConfig, TuningConfig
 from mulo.evaluation.results import read_csv
 from mulo.jobs.theta_store import training_of
+from mulo.optimizers import SmallFC
 from tests.command import TINY, mulo
 
 SWEEP = (*TINY, "sweep.name=figure/none", "evaluation.baselines=[]")
@@ -19,7 +20,7 @@ BASELINE = [item for item in SWEEP if not item.startswith("optimizer")] + ["tuni
 
 
 def test_theta_depends_on_what_decides_it_alone():
-    base = Config(sweep=SweepConfig(name="figure/a"), optimizer=SmallFCConfig())
+    base = Config(sweep=SweepConfig(name="figure/a"), optimizer=SmallFC())
     same = [
         replace(base, name="other"),
         replace(base, sweep=SweepConfig(name="figure/b"), scale="cpu"),
@@ -28,7 +29,7 @@ def test_theta_depends_on_what_decides_it_alone():
     ]
     other = [
         replace(base, seed=1),
-        replace(base, optimizer=SmallFCConfig(step_mult=0.5)),
+        replace(base, optimizer=SmallFC(step_mult=0.5)),
         replace(base, recipe=replace(base.recipe, sigma=0.5)),
         replace(base, task=replace(base.task, width=7)),
     ]

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulo.config import MLPConfig, OuterConfig, SmallFCConfig, SyntheticDataConfig
+from mulo.config import MLPConfig, OuterConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.meta.batches import batched
 from mulo.meta.estimators import _batch
 from mulo.meta.trainer import Trainer
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import SmallFC
 from mulo.tasks import make_tasks
 
 from .quadratic import MomentumOptimizer, Quadratic, recipe
@@ -43,9 +43,7 @@ def test_theta_does_not_depend_on_the_size_of_batches(size):
 def network(size):
     data = load(SyntheticDataConfig(shape=[16]))
     tasks = make_tasks(MLPConfig(width=16, depth=2, batch_size=256), "mup", data)
-    return Trainer(
-        tasks, make_optimizer(SmallFCConfig(hidden_size=4)), recipe(particles_per_batch=size, outer=OUTER), 0
-    )
+    return Trainer(tasks, SmallFC(hidden_size=4), recipe(particles_per_batch=size, outer=OUTER), 0)
 
 
 @cache

@@ -11,10 +11,9 @@ import sys
 import jax
 import numpy as np
 from mulo import data
-from mulo.config import EmbeddedDataConfig, MLPMultiwidthConfig, OuterConfig, RecipeConfig, SmallFCConfig, VeLOConfig
+from mulo.config import EmbeddedDataConfig, MLPMultiwidthConfig, OuterConfig, RecipeConfig
 from mulo.devices import particle_mesh
 from mulo.meta.trainer import Trainer
-from mulo.optimizers import make_optimizer
 from mulo.tasks import make_tasks
 
 assert jax.device_count() == 4
@@ -22,10 +21,10 @@ outer = OuterConfig(warmup_start=0.01, warmup_steps=2, decay_steps=20, learning_
 recipe = RecipeConfig(
     estimator=sys.argv[2], truncation=5, min_length=10, max_length=20, start_offset=10, pairs=4, sigma=0.03, outer=outer
 )
-config = {"small_fc": SmallFCConfig(hidden_size=4), "velo": VeLOConfig()}[sys.argv[1]]
+config = {"small_fc": SmallFC(hidden_size=4), "velo": VeLO()}[sys.argv[1]]
 tasks = make_tasks(MLPMultiwidthConfig(widths=[12], depth=2, batch_size=16), "mup", data.load(EmbeddedDataConfig()))
 for devices in (1, 2, 4):
-    trainer = Trainer(tasks, make_optimizer(config), recipe, 0, particle_mesh(recipe.pairs, devices))
+    trainer = Trainer(tasks, config, recipe, 0, particle_mesh(recipe.pairs, devices))
     assert trainer.mesh.size == devices
     state = trainer.initial()
     for _ in range(int(sys.argv[3])):

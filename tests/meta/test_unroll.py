@@ -5,13 +5,13 @@ from functools import partial
 import jax
 import pytest
 
-from mulo.config import AdamConfig, MLPConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
+from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW, SmallFC, VeLO
 from mulo.tasks import make_tasks
 from mulo.unroll import start, unroll
 
-CONFIGS = [VeLOConfig(), SmallFCConfig(), AdamConfig(), AdamConfig(schedule="warmup_cosine")]
+CONFIGS = [VeLO(), SmallFC(), AdamW(), AdamW(schedule="warmup_cosine")]
 
 
 def types(tree):
@@ -23,7 +23,7 @@ def types(tree):
 @pytest.mark.parametrize("parametrization", ["sp", "mup"])
 def test_types_do_not_change(config, parametrization):
     task = make_tasks(MLPConfig(width=8), parametrization, load(SyntheticDataConfig()))[0]
-    optimizer = make_optimizer(config)
+    optimizer = config
     theta, key = optimizer.init(jax.random.key(0)), jax.random.key(0)
     begin = partial(start, task, optimizer, theta, 10)
     before = jax.eval_shape(begin, key)

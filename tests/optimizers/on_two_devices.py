@@ -1,3 +1,5 @@
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
+
 """Run by test_placement.py: a loaded θ and optimizers' state on two devices; prints a word per check."""
 
 import jax
@@ -6,8 +8,6 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import mulo
-from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
-from mulo.optimizers import make_optimizer
 
 THETA = "experiments/coordinate_check/theta_small_fc"
 
@@ -32,7 +32,7 @@ def check_state(config, kind, dtype):
     mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
     whole = {"b": np.ones(16, np.float32), "w": np.ones((8, 16), np.float32)}
     specs = {"b": PartitionSpec("d"), "w": PartitionSpec(None, "d")}
-    optimizer = make_optimizer(config, dtype)
+    optimizer = with_state_dtype(config, dtype)
     theta = optimizer.init(jax.random.key(0))
     transform = optimizer.transform(theta, 10, {"b": 1.0, "w": 1.0})
     expected, _ = jax.jit(lambda p: transform.update(p, transform.init(p), p, value=jnp.float32(1)))(whole)
@@ -53,10 +53,10 @@ def check_state(config, kind, dtype):
 
 if __name__ == "__main__":
     check_loaded()
-    velo = VeLOConfig(hidden_size=2, lstm_hidden_size=3, param_inits=2)
-    check_state(SmallFCConfig(hidden_size=9), AxisType.Auto, "float32")
-    check_state(SmallFCConfig(hidden_size=2), AxisType.Explicit, "float32")
+    velo = VeLO(hidden_size=2, lstm_hidden_size=3, param_inits=2)
+    check_state(SmallFC(hidden_size=9), AxisType.Auto, "float32")
+    check_state(SmallFC(hidden_size=2), AxisType.Explicit, "float32")
     check_state(velo, AxisType.Auto, "bfloat16")
     check_state(velo, AxisType.Explicit, "float32")
-    check_state(Celo2Config(hidden_size=2, orthogonalize=True), AxisType.Explicit, "float32")
-    check_state(AdamConfig(), AxisType.Auto, "float32")
+    check_state(Celo2(hidden_size=2, orthogonalize=True), AxisType.Explicit, "float32")
+    check_state(AdamW(), AxisType.Auto, "float32")

@@ -6,15 +6,14 @@ import pytest
 
 from benchmarks.straightforward import traced_as
 from mulo import randomness
-from mulo.config import Celo2Config, SmallFCConfig, VeLOConfig
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import Celo2, SmallFC, VeLO
 
-CONFIGS = (SmallFCConfig(), SmallFCConfig(hidden_size=4), VeLOConfig(), Celo2Config(orthogonalize=True))
+CONFIGS = (SmallFC(), SmallFC(hidden_size=4), VeLO(), Celo2(orthogonalize=True))
 
 
 def lowered(config, platform, form):
     """StableHLO of one update of a matrix and a vector."""
-    optimizer = make_optimizer(config)
+    optimizer = config
     params = {"kernel": jnp.ones((600, 700)), "bias": jnp.ones(5)}
     transform = optimizer.transform(optimizer.init(randomness.root(0)), 10, {"kernel": 1.0, "bias": 1.0})
     state = jax.eval_shape(transform.init, params)

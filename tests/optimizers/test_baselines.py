@@ -1,3 +1,5 @@
+from mulo.optimizers import AdamW
+
 """AdamW is optax's, µAdam is optax's times the multipliers, and the schedule is the formula in its description."""
 
 from dataclasses import replace
@@ -8,15 +10,12 @@ import numpy as np
 import optax
 import pytest
 
-from mulo.config import AdamConfig
-from mulo.optimizers import make_optimizer
-
 RNG = np.random.default_rng(0)
 PARAMS = {"bias": np.float32(RNG.standard_normal(3)), "kernel": np.full((4, 3), 0.5, np.float32)}
 STEPS = 6
 GRADIENTS = jax.tree.map(lambda p: np.float32(RNG.standard_normal((STEPS, *p.shape))), PARAMS)
 ONES = {"bias": 1.0, "kernel": 1.0}
-PLAIN = AdamConfig(learning_rate=0.01, weight_decay=0.1)
+PLAIN = AdamW(learning_rate=0.01, weight_decay=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def train(jit):
 
 
 def ours(config, multipliers=ONES, num_steps=STEPS):
-    optimizer = make_optimizer(config)
+    optimizer = config
     return optimizer.transform(optimizer.init(jax.random.key(0)), num_steps, multipliers)
 
 
@@ -99,7 +98,7 @@ def warmup_cosine(step, num_steps, warmup_fraction, final_fraction):
 def scheduled(config, num_steps, steps, jit):
     """Learning rates over the peak, read off a pure weight decay: with zero gradients the update is −rate·decay·p."""
     config = replace(config, weight_decay=1.0)
-    optimizer, ones = make_optimizer(config), {"": 1.0}
+    optimizer, ones = config, {"": 1.0}
     p = jnp.float32(1.0)
 
     def rates(num_steps):
@@ -119,7 +118,7 @@ def scheduled(config, num_steps, steps, jit):
     [(100, 0.05, 0.1), (100, 0.3, 0.1), (100, 0.05, 0.0), (100, 0.0, 0.5), (37, 0.1, 0.1), (40, 0.05, 1.0)],
 )
 def test_warmup_cosine_is_its_formula(num_steps, warmup_fraction, final_fraction, jit):
-    config = AdamConfig(schedule="warmup_cosine", warmup_fraction=warmup_fraction, final_fraction=final_fraction)
+    config = AdamW(schedule="warmup_cosine", warmup_fraction=warmup_fraction, final_fraction=final_fraction)
     rates = scheduled(config, num_steps, num_steps + 10, jit)
     expected = [warmup_cosine(t, num_steps, warmup_fraction, final_fraction) for t in range(num_steps + 10)]
     np.testing.assert_allclose(rates, expected, rtol=1e-4, atol=1e-6)
@@ -127,12 +126,12 @@ def test_warmup_cosine_is_its_formula(num_steps, warmup_fraction, final_fraction
 
 
 def test_constant_schedule_is_constant(jit):
-    rates = scheduled(AdamConfig(warmup_fraction=0.5, final_fraction=0.0), 10, 15, jit)
+    rates = scheduled(AdamW(warmup_fraction=0.5, final_fraction=0.0), 10, 15, jit)
     np.testing.assert_allclose(rates, np.ones(15), rtol=1e-6)
 
 
 def test_theta_holds_what_may_differ_between_vmapped_trainings(train, jit):
-    optimizer = make_optimizer(PLAIN)
+    optimizer = PLAIN
     theta = optimizer.init(jax.random.key(0))
     assert {name: float(x) for name, x in theta.items()} == pytest.approx(
         {"learning_rate": 0.01, "b1": 0.9, "b2": 0.999, "weight_decay": 0.1}

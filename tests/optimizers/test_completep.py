@@ -6,8 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from mulo.config import AdamConfig, Celo2Config, SmallFCConfig
-from mulo.optimizers import factors, make_optimizer
+from mulo.optimizers import AdamW, Celo2, SmallFC
 from mulo.parametrization import Parametrization, Role
 from mulo.types import Multiplier
 
@@ -28,14 +27,13 @@ def trajectory(transform, steps=4):
 
 
 def test_the_rule_of_a_hidden_matrix():
-    assert (HIDDEN, HIDDEN.epsilon, HIDDEN.weight_decay) == (1 / FAN_IN, 1 / (FAN_IN * BLOCKS), FAN_IN)
+    assert (float(HIDDEN), HIDDEN.epsilon, HIDDEN.weight_decay) == (1 / FAN_IN, 1 / (FAN_IN * BLOCKS), FAN_IN)
     mup = Parametrization("mup").rule(Role.HIDDEN, FAN_IN).update
-    assert (mup, mup.epsilon, mup.weight_decay) == (1 / FAN_IN, 1, 1)
+    assert (float(mup), mup.epsilon, mup.weight_decay) == (1 / FAN_IN, 1, 1)
 
 
 def test_adam_is_optaxs_with_the_rate_epsilon_and_decay_of_each_parameter():
-    config = AdamConfig(learning_rate=RATE, eps=EPS, weight_decay=DECAY)
-    optimizer = make_optimizer(config)
+    optimizer = AdamW(learning_rate=RATE, eps=EPS, weight_decay=DECAY)
     own = optimizer.transform(optimizer.init(KEY), 4, {"hidden": HIDDEN, "bias": Multiplier(1)})
     optaxs = optax.multi_transform(
         {
@@ -52,8 +50,7 @@ def test_weight_decay_of_celo2_does_not_depend_on_width(orthogonalize):
     """The decay is learning rate · coefficient, whatever power of 1/n scales the update."""
     moved = {}
     for decay in (0.0, DECAY):
-        config = Celo2Config(step_mult=RATE, weight_decay=decay, orthogonalize=orthogonalize)
-        optimizer = make_optimizer(config)
+        optimizer = Celo2(step_mult=RATE, weight_decay=decay, orthogonalize=orthogonalize)
         transform = optimizer.transform(optimizer.init(KEY), 1, {"hidden": HIDDEN, "bias": Multiplier(1)})
         moved[decay] = trajectory(transform, steps=1)["hidden"]
     np.testing.assert_allclose(moved[DECAY] - moved[0.0], -RATE * DECAY * PARAMS["hidden"], atol=1e-6)
@@ -62,12 +59,12 @@ def test_weight_decay_of_celo2_does_not_depend_on_width(orthogonalize):
 @pytest.mark.parametrize(
     ("config", "rank", "expected"),
     [
-        (SmallFCConfig(), 2, (1 / 16, 1, 1 / 48)),
-        (Celo2Config(), 2, (1 / 16, 1, 1 / 48)),
-        (Celo2Config(orthogonalize=True), 2, (1 / 4, 1, 1 / 48)),
-        (Celo2Config(orthogonalize=True), 1, (1 / 16, 1, 1 / 48)),
+        (SmallFC(), 2, (1 / 16, 1, 1 / 48)),
+        (Celo2(), 2, (1 / 16, 1, 1 / 48)),
+        (Celo2(orthogonalize=True), 2, (1 / 4, 1, 1 / 48)),
+        (Celo2(orthogonalize=True), 1, (1 / 16, 1, 1 / 48)),
     ],
 )
 def test_factors_in_effect(config, rank, expected):
-    assert factors(config, HIDDEN, rank) == pytest.approx(expected)
-    assert factors(config, 0.5, 1) == (0.5, 0.5, 1)
+    assert config.factors(HIDDEN, rank) == pytest.approx(expected)
+    assert config.factors(0.5, 1) == (0.5, 0.5, 1)

@@ -1,3 +1,5 @@
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
+
 """Learned optimizers compute the same numbers, in the same dtypes, whatever JAX's global flags say."""
 
 import contextlib
@@ -7,14 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
-from mulo.optimizers import make_optimizer
-
 CONFIGS = {
-    "small_fc": SmallFCConfig(hidden_size=9),
-    "velo": VeLOConfig(hidden_size=2, lstm_hidden_size=3, param_inits=2),
-    "celo2": Celo2Config(hidden_size=2, schedule="warmup_cosine", weight_decay=0.1),
-    "adamw": AdamConfig(schedule="warmup_cosine", weight_decay=0.1),
+    "small_fc": SmallFC(hidden_size=9),
+    "velo": VeLO(hidden_size=2, lstm_hidden_size=3, param_inits=2),
+    "celo2": Celo2(hidden_size=2, schedule="warmup_cosine", weight_decay=0.1),
+    "adamw": AdamW(schedule="warmup_cosine", weight_decay=0.1),
 }
 PARAMS = {"w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "b": np.ones(4, np.float32)}
 
@@ -31,7 +30,7 @@ def all_flags(strict):
 
 
 def trained(config, jit):
-    optimizer = make_optimizer(config, "bfloat16" if config.architecture == "velo" else "float32")
+    optimizer = with_state_dtype(config, "bfloat16" if config.architecture == "velo" else "float32")
     theta = optimizer.init(jax.random.key(0))
     transform = optimizer.transform(theta, 10, dict.fromkeys(PARAMS, 1.0))
     state = transform.init(PARAMS)

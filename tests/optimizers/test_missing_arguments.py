@@ -6,19 +6,18 @@ import numpy as np
 import optax
 import pytest
 
-from mulo.config import AdamConfig, SmallFCConfig, VeLOConfig
 from mulo.errors import MultiplierError
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW, SmallFC, VeLO
 
 PARAMS = {"first": {"bias": np.ones(4, np.float32)}, "last": {"kernel": np.ones((3, 4), np.float32)}}
 MULTIPLIERS = {"first/bias": 1.0, "last/kernel": 0.5}
-CONFIGS = [SmallFCConfig(), VeLOConfig(), AdamConfig()]
+CONFIGS = [SmallFC(), VeLO(), AdamW()]
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda config: config.architecture)
 def make(request):
     """The optimizer as a function of its multipliers."""
-    optimizer = make_optimizer(request.param)
+    optimizer = request.param
     theta = jax.tree.map(jnp.zeros_like, jax.eval_shape(optimizer.init, jax.random.key(0)))
     return lambda multipliers: optimizer.transform(theta, 10, multipliers)
 
@@ -52,15 +51,15 @@ def test_missing_params_are_named(make):
 
 
 def test_velo_names_a_missing_loss():
-    optimizer = make_optimizer(VeLOConfig())
+    optimizer = VeLO()
     transform = optimizer.transform(optimizer.init(jax.random.key(0)), 10, MULTIPLIERS)
     with pytest.raises(TypeError, match=r"needs `value`: .*value=loss"):
         updated(transform, jax.eval_shape(transform.init, PARAMS))
 
 
-@pytest.mark.parametrize("config", [SmallFCConfig(), AdamConfig()])
+@pytest.mark.parametrize("config", [SmallFC(), AdamW()])
 def test_others_need_no_loss_and_take_what_is_meant_for_other_transformations(config):
-    optimizer = make_optimizer(config)
+    optimizer = config
     transform = optimizer.transform(optimizer.init(jax.random.key(0)), 10, MULTIPLIERS)
     state = jax.eval_shape(transform.init, PARAMS)
     assert updated(transform, state) == updated(transform, state, value=1.0, value_fn=None)

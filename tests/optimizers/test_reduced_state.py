@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from mulo import checkpoint, data, randomness
-from mulo.config import AdamConfig, Celo2Config, EmbeddedDataConfig, MLPConfig, SmallFCConfig, VeLOConfig
+from mulo.config import EmbeddedDataConfig, MLPConfig
 from mulo.evaluation.rollout import rollout
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
 from mulo.optimizers.accumulators import Accumulators
 from mulo.optimizers.reduced_state import stochastic_round
 from mulo.tasks import make_tasks
@@ -19,10 +19,10 @@ from mulo.tasks import make_tasks
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 STORED = {"small_fc": "coordinate_check/theta_small_fc", "velo": "quick_preset/theta"}
 CONFIGS = {
-    "small_fc": SmallFCConfig(hidden_size=4),
-    "velo": VeLOConfig(),
-    "celo2": Celo2Config(),
-    "adamw": AdamConfig(),
+    "small_fc": SmallFC(hidden_size=4),
+    "velo": VeLO(),
+    "celo2": Celo2(),
+    "adamw": AdamW(),
 }
 
 
@@ -57,7 +57,7 @@ def test_rounding_differs_from_step_to_step_and_between_streams():
 def test_a_slow_average_does_not_stop(name):
     """Under a constant gradient v is g²·(1 − β^t) exactly; rounding to nearest would stop it at half of g²."""
     steps, gradient = 3000, {"kernel": jnp.full((40, 50), 0.1)}
-    optimizer = make_optimizer(CONFIGS[name], "bfloat16")
+    optimizer = with_state_dtype(CONFIGS[name], "bfloat16")
     transform = optimizer.transform(optimizer.init(randomness.root(0)), steps, {"kernel": 1.0})
 
     def step(state, _):
@@ -91,7 +91,7 @@ def test_all_moments_take_half_the_memory(name):
     params = {"kernel": jnp.ones((6, 7)), "bias": jnp.ones(5)}
 
     def kept(state_dtype):
-        optimizer = make_optimizer(CONFIGS[name], state_dtype)
+        optimizer = with_state_dtype(CONFIGS[name], state_dtype)
         theta = optimizer.init(randomness.root(0))
         return moments(optimizer.transform(theta, 10, {"kernel": 1.0, "bias": 1.0}).init(params))
 
@@ -103,7 +103,7 @@ def test_all_moments_take_half_the_memory(name):
 def trained(name):
     """Settings and a meta-trained θ, where one is stored."""
     if name not in STORED:
-        return CONFIGS[name], make_optimizer(CONFIGS[name]).init(randomness.root(0))
+        return CONFIGS[name], CONFIGS[name].init(randomness.root(0))
     loaded = checkpoint.load(EXPERIMENTS / STORED[name])
     return loaded.meta.optimizer, loaded.theta
 
@@ -122,7 +122,7 @@ def test_trainings_end_where_those_in_float32_do(name, apart):
     task = make_tasks(MLPConfig(width=16, depth=1, batch_size=32), "mup", data.load(EmbeddedDataConfig()))[0]
 
     def final(state_dtype):
-        optimizer = make_optimizer(config, state_dtype)
+        optimizer = with_state_dtype(config, state_dtype)
         return rollout(task, optimizer, theta, num_steps=60, seeds=2, key=randomness.root(1)).train_loss
 
     full, half = final("float32"), final("bfloat16")

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from mulo import trees
-from mulo.config import SmallFCConfig, VeLOConfig
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import SmallFC, VeLO
 
-SMALL_FC = SmallFCConfig(hidden_size=9)
-VELO = VeLOConfig(hidden_size=9, lstm_hidden_size=3, param_inits=2, interp_mult=10.0)
+SMALL_FC = SmallFC(hidden_size=9)
+VELO = VeLO(hidden_size=9, lstm_hidden_size=3, param_inits=2, interp_mult=10.0)
 BOTH = pytest.mark.parametrize("config", [SMALL_FC, VELO], ids=["small_fc", "velo"])
 LIVE = 5057 - (30 * 16 + 16)
 """µVeLO's weights without the dead layer that its stored θ has."""
@@ -30,9 +29,9 @@ PARAMS, GRADIENTS = normal(1, 0.3), normal(2, 0.1)
 
 
 def fresh_and_noisy(config, key):
-    theta = make_optimizer(config).init(key)
+    theta = config.init(key)
     noise = trees.random_normal(jax.random.fold_in(key, 1), theta)
-    scale = 0.02 if isinstance(config, SmallFCConfig) else 0.2
+    scale = 0.02 if isinstance(config, SmallFC) else 0.2
     return jax.tree.map(lambda x, e: x + scale * e, theta, noise)
 
 
@@ -51,7 +50,7 @@ def update(jit, thetas):
     @functools.cache
     def compiled(config):
         def first(theta, gradients):
-            transform = make_optimizer(config).transform(theta, 10, ONES)
+            transform = config.transform(theta, 10, ONES)
             return transform.update(gradients, transform.init(PARAMS), PARAMS, value=jnp.float32(2.0))
 
         return jit(first)
@@ -63,20 +62,20 @@ def update(jit, thetas):
 
 
 def size(config):
-    theta = jax.eval_shape(make_optimizer(config).init, jax.random.key(0))
+    theta = jax.eval_shape(config.init, jax.random.key(0))
     return sum(leaf.size for leaf in jax.tree.leaves(theta))
 
 
 @pytest.mark.parametrize(
     ("config", "weights"),
     [
-        (SmallFCConfig(), 2409),
-        (SmallFCConfig(hidden_size=4), 39 * 4 + 4 + 4 * 4 + 4 + 4 * 2 + 2 + 7),
-        (VeLOConfig(), LIVE),
-        (VeLOConfig(hidden_size=8), LIVE + 8 * (30 * 4 + 4 + 48 + 4 + 12)),
-        (VeLOConfig(param_inits=9), LIVE + (30 * 4 + 4 + 4 * 4 + 4 + 4 * 3 + 3) + 17),
+        (SmallFC(), 2409),
+        (SmallFC(hidden_size=4), 39 * 4 + 4 + 4 * 4 + 4 + 4 * 2 + 2 + 7),
+        (VeLO(), LIVE),
+        (VeLO(hidden_size=8), LIVE + 8 * (30 * 4 + 4 + 48 + 4 + 12)),
+        (VeLO(param_inits=9), LIVE + (30 * 4 + 4 + 4 * 4 + 4 + 4 * 3 + 3) + 17),
         (
-            VeLOConfig(lstm_hidden_size=17),
+            VeLO(lstm_hidden_size=17),
             LIVE + 2 * 31 + (34 * 68 + 68 - 32 * 64 - 64) + 8 + 1 + 2,
         ),
     ],
@@ -101,7 +100,7 @@ def test_exp_mult_is_the_weight_of_the_magnitude_in_the_exponent(config, update)
 
 
 def test_interp_mult_scales_the_mixed_weights(update, thetas):
-    theta = thetas[VeLOConfig]
+    theta = thetas[VeLO]
     scaled = theta | {"mlp": jax.tree.map(lambda x: 3 * x, theta["mlp"])}
     expected = update(VELO, scaled)[0]
     actual = update(replace(VELO, interp_mult=30.0), theta)[0]
@@ -132,7 +131,7 @@ def test_non_finite_entries_count_as_zero_or_go_through(update):
 
 
 def test_non_finite_entries_are_counted_over_the_whole_training(thetas, jit):
-    transform = make_optimizer(SMALL_FC).transform(thetas[SmallFCConfig], 10, ONES)
+    transform = SMALL_FC.transform(thetas[SmallFC], 10, ONES)
     spoilt = {"bias": jnp.array([jnp.nan, 0.0, jnp.inf])}
     params = {"bias": PARAMS["bias"]}
 
@@ -145,15 +144,15 @@ def test_non_finite_entries_are_counted_over_the_whole_training(thetas, jit):
 
 @BOTH
 def test_fresh_theta_differs_by_key_and_is_the_same_by_the_same_key(config, jit):
-    init = jit(make_optimizer(config).init)
+    init = jit(config.init)
     first, again, other = (init(jax.random.key(k)) for k in (0, 0, 1))
     assert trees.digest(first) == trees.digest(again)
     assert trees.digest(first) != trees.digest(other)
 
 
-@pytest.mark.parametrize("config", [SmallFCConfig(hidden_size=64), VeLOConfig(param_inits=64)])
+@pytest.mark.parametrize("config", [SmallFC(hidden_size=64), VeLO(param_inits=64)])
 def test_fresh_mlp_weights_have_std_one_over_root_fan_in(config, jit):
-    mlp = jit(make_optimizer(config).init)(jax.random.key(0))["mlp"]
+    mlp = jit(config.init)(jax.random.key(0))["mlp"]
     for w, fan_in in ((mlp.w0, mlp.w0.shape[-2]), (mlp.w1, config.hidden_size)):
         assert np.max(np.abs(w)) <= 2 / np.sqrt(fan_in)
         assert np.std(w) == pytest.approx(0.8796 / np.sqrt(fan_in), rel=0.08)

@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig, parse_group, to_dict
-from mulo.optimizers import make_optimizer
+from mulo.config import parse_group, to_dict
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO
 
-VELO = VeLOConfig(hidden_size=2, lstm_hidden_size=3, param_inits=2)
+VELO = VeLO(hidden_size=2, lstm_hidden_size=3, param_inits=2)
 CONFIGS = [
-    SmallFCConfig(hidden_size=2),
-    SmallFCConfig(name="small_fc_sp", parametrization="sp", hidden_size=2, zero_non_finite=False),
+    SmallFC(hidden_size=2),
+    SmallFC(name="small_fc_sp", parametrization="sp", hidden_size=2, zero_non_finite=False),
     VELO,
     replace(VELO, name="velo_sp", parametrization="sp", param_scale_mult=True),
-    Celo2Config(hidden_size=2),
-    AdamConfig(),
+    Celo2(hidden_size=2),
+    AdamW(),
 ]
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2), "b": np.ones(2, np.float32)}
 GOOD = (jax.tree.map(lambda p: 0.1 * p, PARAMS), 1.0)
@@ -32,7 +32,7 @@ BAD = {
 
 def training(config, jit):
     """A function of gradients and losses of consecutive steps: the last updates and state."""
-    optimizer = make_optimizer(config)
+    optimizer = config
     transform = optimizer.transform(optimizer.init(jax.random.key(0)), 10, dict.fromkeys(PARAMS, 1.0))
     update = jit(lambda g, state, loss: transform.update(g, state, PARAMS, value=loss))
 

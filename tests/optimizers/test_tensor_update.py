@@ -12,14 +12,23 @@ import pytest
 
 from benchmarks import straightforward
 from mulo import kernel_library
-from mulo.config import SmallFCConfig, VeLOConfig
 from mulo.errors import KernelError
-from mulo.optimizers import accumulators, celo2, make_optimizer, native, per_parameter_mlp, small_fc, tensor_update
+from mulo.optimizers import (
+    SmallFC,
+    VeLO,
+    accumulators,
+    celo2_rule,
+    native,
+    per_parameter_mlp,
+    small_fc_rule,
+    tensor_update,
+    velo_rule,
+)
 
 RULES = {
-    "small_fc": (make_optimizer(SmallFCConfig())._rule(), 39, 2),
-    "velo": (make_optimizer(VeLOConfig(exp_mult=0.1))._rule(), 30, 3),
-    "celo2": (celo2._rule(), 30, 3),
+    "small_fc": (small_fc_rule.rule_of(SmallFC()), 39, 2),
+    "velo": (velo_rule.rule_of(VeLO(exp_mult=0.1)), 30, 3),
+    "celo2": (celo2_rule._rule(), 30, 3),
 }
 HIDDEN = {"small_fc": (4, 8, 32), "velo": (4, 5), "celo2": (8, 12)}
 CASES = [(name, hidden) for name, sizes in HIDDEN.items() for hidden in sizes]
@@ -57,7 +66,7 @@ def given(name, hidden, shape, seed=0):
     state = accumulators.initial(jnp.zeros(shape), DECAYS)
     for gradient in draw[:2]:
         state = accumulators.update(state, gradient, DECAYS)
-    constants = small_fc.time_features(jnp.int32(3)) if name == "small_fc" else None
+    constants = small_fc_rule.time_features(jnp.int32(3)) if name == "small_fc" else None
     return mlp_of(rng, inputs, hidden, outputs), DECAYS, *draw[2:], state, constants
 
 

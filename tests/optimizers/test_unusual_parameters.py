@@ -6,21 +6,20 @@ import numpy as np
 import optax
 import pytest
 
-from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.errors import ArgumentError, MultiplierError
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO
 from mulo.sharding import Shard
 from mulo.types import Multiplier
 
-VELO = VeLOConfig(hidden_size=2, lstm_hidden_size=3, param_inits=2)
-CONFIGS = [SmallFCConfig(hidden_size=2), VELO, Celo2Config(hidden_size=2), AdamConfig()]
+VELO = VeLO(hidden_size=2, lstm_hidden_size=3, param_inits=2)
+CONFIGS = [SmallFC(hidden_size=2), VELO, Celo2(hidden_size=2), AdamW()]
 W = np.linspace(-1, 1, 6, dtype=np.float32).reshape(3, 2)
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda config: config.architecture)
 def make(request):
     """The optimizer as a function of its multipliers."""
-    optimizer = make_optimizer(request.param)
+    optimizer = request.param
     theta = optimizer.init(jax.random.key(0))
     return lambda multipliers, num_steps=10: optimizer.transform(theta, num_steps, multipliers)
 
@@ -118,10 +117,10 @@ def test_inside_shard_map_the_whole_counts(make):
         step({"w": Shard(-1, 4)})
 
 
-@pytest.mark.parametrize("config", [SmallFCConfig(hidden_size=9), VELO], ids=lambda config: config.architecture)
+@pytest.mark.parametrize("config", [SmallFC(hidden_size=9), VELO], ids=lambda config: config.architecture)
 def test_updates_can_be_differentiated(config, jit):
     """By parameters and θ, against central differences in double steps."""
-    optimizer = make_optimizer(config)
+    optimizer = config
     theta = optimizer.init(jax.random.key(0))
     params = {"w": jnp.asarray(W)}
     transform = optimizer.transform(theta, 10, {"w": 1.0})
@@ -150,7 +149,7 @@ def test_a_masked_parameter_may_be_of_any_kind(make):
 
 @pytest.mark.parametrize("config", CONFIGS[:2], ids=lambda config: config.architecture)
 def test_a_gradient_of_zero_freezes_nothing_and_leaving_out_does(config):
-    optimizer = make_optimizer(config)
+    optimizer = config
     transform = optimizer.transform(optimizer.init(jax.random.key(0)), 10, {"a": 1.0, "b": 1.0})
     params, gradients = {"a": W, "b": W}, {"a": W, "b": np.zeros_like(W)}
     assert np.any(moved(transform, params, gradients)["b"])

@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mulo.config import Celo2Config, MLPConfig, PlanConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
+from mulo.config import MLPConfig, PlanConfig, SyntheticDataConfig
+from mulo.cost import Cost
 from mulo.data import load
 from mulo.meta.trainer import run
-from mulo.optimizers import celo2, make_optimizer, tensor_lstm
-from mulo.planning import steps, updates
+from mulo.optimizers import Celo2, SmallFC, VeLO, tensor_lstm
+from mulo.optimizers.celo2 import newton_schulz
+from mulo.optimizers.orthogonalized import orthogonalize
+from mulo.planning import steps
 from mulo.planning.accelerators import ACCELERATORS, BANDWIDTH_EFFICIENCY, COMPUTE_EFFICIENCY, seconds
-from mulo.planning.programs import Cost, matrix_products, operations
+from mulo.planning.programs import matrix_products, operations
 from mulo.planning.steps import InnerStep
 from mulo.tasks import make_tasks
 from tests.meta.test_trainer import made
@@ -26,7 +29,7 @@ def task():
 def test_gradient_is_that_of_an_mlp_by_hand(task):
     """Forward, gradient of the weights, gradient of the inputs: 6 per weight and example; the data need no gradient."""
     first, rest = 96 * 128, 2 * 128 * 128 + 128 * 10
-    step = steps.inner_step(task, SmallFCConfig())
+    step = steps.inner_step(task, SmallFC())
     assert step.gradient.flops == 256 * (4 * first + 6 * rest)
     assert step.parameters == first + rest + 3 * 128 + 10
     assert step.sampling.bytes == 4 * 256 * 97
@@ -35,7 +38,7 @@ def test_gradient_is_that_of_an_mlp_by_hand(task):
 def test_gradient_is_what_xla_counts(task):
     params, batch = steps.shapes(task)
     counted = jax.jit(jax.grad(task.loss)).lower(params, batch).compile().cost_analysis()["flops"]
-    assert steps.inner_step(task, SmallFCConfig()).gradient.flops == pytest.approx(counted, rel=0.05)
+    assert steps.inner_step(task, SmallFC()).gradient.flops == pytest.approx(counted, rel=0.05)
 
 
 def test_loops_and_convolutions_count_as_often_as_they_run():
@@ -61,26 +64,26 @@ def test_operations_in_loops_and_called_programs_count_once():
 
 def test_newton_schulz_is_what_celo2_computes():
     for shape in ((5, 20), (20, 5), (3, 6, 6)):
-        computed = matrix_products(celo2.orthogonalize, jax.ShapeDtypeStruct(shape, jnp.float32))
-        assert updates.newton_schulz(shape).flops == computed.flops
-    base, orthogonal = (updates.update(Celo2Config(orthogonalize=o), [(5, 20)]) for o in (False, True))
-    assert orthogonal.flops - base.flops == updates.newton_schulz((5, 20)).flops
+        computed = matrix_products(orthogonalize, jax.ShapeDtypeStruct(shape, jnp.float32))
+        assert newton_schulz(shape).flops == computed.flops
+    base, orthogonal = (Celo2(orthogonalize=o).cost([(5, 20)]) for o in (False, True))
+    assert orthogonal.flops - base.flops == newton_schulz((5, 20)).flops
 
 
 def test_lstm_is_what_velo_computes():
-    config, tensors = VeLOConfig(), 7
-    theta = make_optimizer(config).init(jax.random.key(0))["lstm"]
+    config, tensors = VeLO(), 7
+    theta = config.init(jax.random.key(0))["lstm"]
     state = tensor_lstm.initial_state(theta, tensors)
     network = matrix_products(tensor_lstm.apply, theta, jnp.zeros((tensors, 30)), state).flops
     mixing = 2 * tensors * config.param_inits * (31 * 4 + 5 * 4 + 5 * 3)
     shapes = [(1,)] * tensors
-    own = updates.update(config, shapes).flops - tensors * updates.per_entry(config).flops
+    own = config.cost(shapes).flops - tensors * config.entry_cost().flops
     assert own == network + mixing
 
 
 def test_hidden_sizes_act_as_in_an_mlp_of_three_layers():
-    assert updates.per_entry(SmallFCConfig()).flops == 2 * (16 * 32 + 32 * 32 + 32 * 2)
-    assert updates.per_entry(SmallFCConfig(hidden_size=4)).flops == 2 * (16 * 4 + 4 * 4 + 4 * 2)
+    assert SmallFC().entry_cost().flops == 2 * (16 * 32 + 32 * 32 + 32 * 2)
+    assert SmallFC(hidden_size=4).entry_cost().flops == 2 * (16 * 4 + 4 * 4 + 4 * 2)
 
 
 @pytest.mark.parametrize(

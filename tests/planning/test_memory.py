@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from benchmarks import memory as measuring
-from mulo.config import MLPConfig, RecipeConfig, SmallFCConfig, SyntheticDataConfig, VeLOConfig
+from mulo.config import MLPConfig, RecipeConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants, memory
 from mulo.meta.estimators import Estimator
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import SmallFC, VeLO
 from mulo.planning import available
 from mulo.planning import memory as estimates
 from mulo.planning.available import held_bytes, host_bytes
@@ -26,7 +26,7 @@ def compiled(config, size, **changes):
     """XLA's bytes of a truncation (state, scratch) and the task."""
     task = make_tasks(MLPConfig(**changes), "mup", load(SyntheticDataConfig(shape=[48])))[0]
     recipe = RecipeConfig(pairs=PAIRS, particles_per_batch=size, truncation=3)
-    estimator = Estimator(task, make_optimizer(config), recipe)
+    estimator = Estimator(task, config, recipe)
     key, many = jax.random.key(0), 2 * PAIRS
     theta = jax.eval_shape(estimator.optimizer.init, key)
     training = jax.eval_shape(lambda theta, key: start(task, estimator.optimizer, theta, 1, key), theta, key)
@@ -37,10 +37,10 @@ def compiled(config, size, **changes):
 
 
 CASES = {
-    "activations": (SmallFCConfig(hidden_size=4), None, {"width": 32, "batch_size": 512}),
-    "activations, one pair at a time": (SmallFCConfig(hidden_size=4), 1, {"width": 32, "batch_size": 512}),
-    "parameters": (VeLOConfig(), None, {"width": 192, "batch_size": 8}),
-    "parameters, one pair at a time": (VeLOConfig(), 1, {"width": 192, "batch_size": 8}),
+    "activations": (SmallFC(hidden_size=4), None, {"width": 32, "batch_size": 512}),
+    "activations, one pair at a time": (SmallFC(hidden_size=4), 1, {"width": 32, "batch_size": 512}),
+    "parameters": (VeLO(), None, {"width": 192, "batch_size": 8}),
+    "parameters, one pair at a time": (VeLO(), 1, {"width": 192, "batch_size": 8}),
 }
 
 

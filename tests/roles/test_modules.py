@@ -15,16 +15,15 @@ from flax import nnx
 import mulo
 from mulo import trees
 from mulo.checkpoint import Loaded
-from mulo.config import AdamConfig, Celo2Config, SmallFCConfig, VeLOConfig
 from mulo.errors import RoleError
-from mulo.optimizers import make_optimizer
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO
 from mulo.parametrization import Parametrization
 
 OPTIMIZERS = {
-    "small_fc": SmallFCConfig(hidden_size=3),
-    "velo": VeLOConfig(hidden_size=3, lstm_hidden_size=3, param_inits=2, interp_mult=100.0, step_mult=1.0),
-    "celo2": Celo2Config(),
-    "mu_adam": AdamConfig(name="mu_adam", parametrization="mup"),
+    "small_fc": SmallFC(hidden_size=3),
+    "velo": VeLO(hidden_size=3, lstm_hidden_size=3, param_inits=2, interp_mult=100.0, step_mult=1.0),
+    "celo2": Celo2(),
+    "mu_adam": AdamW(name="mu_adam", parametrization="mup"),
 }
 
 
@@ -203,7 +202,7 @@ def trained_on_dictionaries(transform, losses):
 
 
 def transform_of(config):
-    optimizer = make_optimizer(config)
+    optimizer = config
     return Loaded(optimizer, optimizer.init(jax.random.key(1)), None).transform(10, table(8))
 
 

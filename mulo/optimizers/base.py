@@ -1,0 +1,221 @@
+"""What every optimizer says of itself: settings, names, costs, and its rule.
+
+An optimizer is the frozen dataclass of its settings. To import one is cheap: a configuration is read and checked
+without JAX, so the methods that need JAX import it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from mulo.config.settings import setting
+from mulo.cost import Cost
+
+if TYPE_CHECKING:
+    import optax
+
+    from mulo.types import Array, Multiplier, Multipliers, Params, Theta
+
+PARAMETRIZATIONS = ("sp", "mup")
+Shape = tuple[int, ...]
+
+
+class Look(NamedTuple):
+    """How tables and pictures show an optimizer; variants of it, such as `µLO_S` of `µLO`, have a lighter colour."""
+
+    label: str
+    color: str
+    marker: str
+    parametrization: str
+    """Of the networks it trains, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An update rule with its settings."""
+
+    learned: ClassVar[bool] = True
+    """Whether θ is meta-trained. A baseline's θ holds its own settings, so that several can be tried in one program."""
+    looks: ClassVar[Mapping[str, Look]] = {}
+    """By the name of a preset."""
+    scales_inside: ClassVar[bool] = False
+    """Whether the rule applies the multipliers itself; else its updates are scaled by them."""
+
+    name: str = ""
+    architecture: str = ""
+    parametrization: str = setting("mup", choices=PARAMETRIZATIONS)
+    """Of the networks it trains, unless `task.parametrization` says otherwise."""
+    skip_non_finite: bool = False
+    """Skips, and counts, steps whose loss or gradient is not finite or too large for its square to be."""
+
+    def init(self, key: "Array") -> "Theta":
+        """Fresh θ, where meta-training starts."""
+        raise NotImplementedError
+
+    def rule(
+        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
+    ) -> "optax.GradientTransformationExtraArgs":
+        """The update before it is scaled by the multipliers, on float32 arrays with entries."""
+        raise NotImplementedError
+
+    def transform(
+        self, theta: "Theta", num_steps: "Array | int", multipliers: "Multipliers"
+    ) -> "optax.GradientTransformationExtraArgs":
+        """The optimizer with weights `theta` for a training of `num_steps` steps, used like `optax.adam`."""
+        from mulo.optimizers.transformation import at_least_one, transformation
+
+        rule = self.rule(theta, at_least_one(num_steps, self.name), multipliers)
+        return transformation(rule, multipliers, self)
+
+    def evaluation_params(self, state: Any, params: "Params") -> "Params":
+        """The parameters to measure and to use: those that are trained, unless the optimizer averages them."""
+        del state
+        return params
+
+    def power(self, multiplier: "Multiplier | float", rank: int) -> float:
+        """The power of a multiplier, which is that of an elementwise update, that this rule's update takes."""
+        del multiplier, rank
+        return 1.0
+
+    def factors(self, multiplier: "Multiplier | float", rank: int) -> tuple[float, float, float]:
+        """What a parameter's multiplier comes to: factors on its update, weight decay and Adam's ε."""
+        from mulo.optimizers.scaling import epsilon_of, weight_decay_of
+
+        power = self.power(multiplier, rank)
+        update = float(multiplier) ** power
+        return update, update * weight_decay_of(multiplier) ** power, epsilon_of(multiplier)
+
+    def moments(self) -> Mapping[type, tuple[str, ...]]:
+        """Of each type of state, the fields that hold moments as large as the parameters."""
+        raise NotImplementedError
+
+    def cost(self, shapes: Sequence[Shape]) -> Cost:
+        """Least arithmetic and memory traffic of one step on tensors of these shapes."""
+        raise NotImplementedError
+
+    def scratch(self, sizes: Sequence[int], cpu: bool, native: bool) -> float:
+        """Bytes that a step on tensors of so many entries needs beside gradients and state.
+
+        Args:
+            sizes: entries of each tensor.
+            cpu: on a CPU, else on an accelerator.
+            native: with the native kernel, where the optimizer uses it.
+        """
+        del cpu, native
+        return 4 * sum(sizes)
+
+    def sizes(self, theta: "Theta") -> dict[str, int]:
+        """The settings that a θ's shapes tell."""
+        del theta
+        return {}
+
+    def read_haiku(self, arrays: Any) -> "Theta":
+        """θ from the arrays of `exchange.haiku`, by Haiku's names."""
+        raise NotImplementedError
+
+
+def entries(shapes: Sequence[Shape]) -> int:
+    """Of all tensors together."""
+    return sum(math.prod(shape) for shape in shapes)
+
+
+@dataclass(frozen=True)
+class Scheduled(Optimizer):
+    """A learning rate that may change over a training."""
+
+    schedule: str = setting("constant", choices=("constant", "warmup_cosine"))
+    warmup_fraction: float = setting(0.05, low=0, below=1)
+    """Share of the training over which `warmup_cosine` rises to the learning rate."""
+    final_fraction: float = setting(0.1, low=0, high=1)
+    """Learning rate at the end of `warmup_cosine`, as a share of the highest."""
+
+    def scheduled(self, peak: "Array | float", num_steps: "Array") -> "optax.Schedule":
+        """The learning rate by step."""
+        from mulo.optimizers.schedule import constant, warmup_cosine
+
+        if self.schedule == "constant":
+            return constant(peak)
+        return warmup_cosine(peak, num_steps, self.warmup_fraction, self.final_fraction)
+
+
+@dataclass(frozen=True)
+class Baseline(Optimizer):
+    """A hand-designed optimizer: θ holds those of its settings that may differ between vmapped trainings."""
+
+    learned: ClassVar[bool] = False
+    tunable: ClassVar[tuple[str, ...]] = ("learning_rate", "b1", "b2", "weight_decay")
+    """Names of the settings in θ, which `tuning.grid` may try."""
+
+    learning_rate: float = setting(1e-3, low=0)
+    b1: float = setting(0.9, low=0, below=1)
+    b2: float = setting(0.999, low=0, below=1)
+    eps: float = setting(1e-8, above=0)
+    weight_decay: float = setting(0.0, low=0)
+    """Decoupled: each step subtracts learning rate · weight_decay · parameter, times the multiplier."""
+
+    def init(self, key: "Array") -> "Theta":
+        """The configured values as scalars; `key` plays no role."""
+        import jax.numpy as jnp
+
+        del key
+        return {name: jnp.float32(getattr(self, name)) for name in self.tunable}
+
+    def moments(self) -> Mapping[type, tuple[str, ...]]:
+        """Adam's two."""
+        import optax
+
+        return {optax.ScaleByAdamState: ("mu", "nu")}
+
+    def cost(self, shapes: Sequence[Shape]) -> Cost:
+        """Gradient, parameter and two moments are read, step and moments written."""
+        return ADAM.times(entries(shapes))
+
+
+ADAM = Cost(14, 4 * (4 + 3))
+"""Of Adam, per parameter."""
+
+
+@dataclass(frozen=True)
+class PerParameterMLP(Optimizer):
+    """An optimizer whose update is a small MLP's, applied to every parameter.
+
+    Most features vary by row, column or time alone and enter the MLP once per row, column or tensor; what remains per
+    entry is counted. Features themselves, tens of operations per entry, are not: hidden layers are hundreds or more.
+    """
+
+    full_features: ClassVar[int]
+    """Features that vary along both dimensions of a matrix: what must be multiplied for every entry."""
+
+    hidden_size: int = setting(32, low=1, high=1024)
+    """Units of each of the MLP's two hidden layers."""
+
+    def moments(self) -> Mapping[type, tuple[str, ...]]:
+        """Of the momentum three, of the second moment one."""
+        from mulo.optimizers.accumulators import Accumulators
+
+        return {Accumulators: ("momentum", "second_moment")}
+
+    def entry_cost(self) -> Cost:
+        """Of one parameter: the gradient is read for row and column sums; then gradient, parameter and moments are
+        read and the moments written; then all are read again and the step is written."""
+        hidden = self.hidden_size
+        flops = 2 * (self.full_features * hidden + hidden**2 + 2 * hidden)
+        return Cost(flops, 4 * (1 + 6 + 4 + 6 + 1))
+
+    def cost(self, shapes: Sequence[Shape]) -> Cost:
+        """Of all entries."""
+        return self.entry_cost().times(entries(shapes))
+
+    def scratch(self, sizes: Sequence[int], cpu: bool, native: bool) -> float:
+        """The step; of the kernel in JAX also intermediates that XLA does not fuse (measured 20 to 24), and a tile."""
+        from mulo.optimizers.per_parameter_mlp import ACCELERATOR_TILE, FUSED_HIDDEN, TILE
+
+        if native:
+            return super().scratch(sizes, cpu, native)
+        tile = 0 if self.hidden_size <= FUSED_HIDDEN else min(max(sizes), TILE if cpu else ACCELERATOR_TILE)
+        return 24 * sum(sizes) + 4 * tile * (self.full_features + 2 * self.hidden_size)
+
+    def sizes(self, theta: "Theta") -> dict[str, int]:
+        """The MLP's."""
+        return {"hidden_size": theta["mlp"].w1.shape[-1]}
