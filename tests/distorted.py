@@ -1,5 +1,7 @@
 """Deliberately wrong update multipliers."""
 
+from dataclasses import replace
+
 from mulo.parametrization import Role
 
 
@@ -11,7 +13,8 @@ class Distorted:
         hidden = {path for path, parameter in task.parameters.items() if parameter.role is Role.HIDDEN}
         assert hidden
         self.multipliers = {
-            path: c * task.width**power if path in hidden else c for path, c in task.multipliers.items()
+            path: replace(c, update=float(c) * task.width**power) if path in hidden else c
+            for path, c in task.multipliers.items()
         }
 
     def __getattr__(self, name):

@@ -1,5 +1,3 @@
-from mulo.optimizers import AdamW
-
 """The benchmarks measure what they say, and texts quote what was measured."""
 
 import re
@@ -10,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import contestant, original, quotes, record, table, update
+from mulo.optimizers import AdamW
 
 STORED = record.read()
 

@@ -9,7 +9,7 @@ from mulo.config.data import (
     StreamedDataConfig,
     SyntheticDataConfig,
 )
-from mulo.config.evaluation import EvaluationConfig, GridConfig, TuningConfig
+from mulo.config.evaluation import EvaluationConfig, TuningConfig
 from mulo.config.parse import parse, parse_group, to_dict
 from mulo.config.root import (
     Config,
@@ -43,7 +43,6 @@ __all__ = [
     "DataConfig",
     "EmbeddedDataConfig",
     "EvaluationConfig",
-    "GridConfig",
     "ImageDataConfig",
     "LM1BDataConfig",
     "LoggerConfig",

@@ -1,5 +1,6 @@
 """Settings of evaluations: the grid of networks, what stands beside θ, and how baselines are tuned."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,16 +50,6 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class GridConfig:
-    """Values that tuning combines, each with each."""
-
-    learning_rate: list[float] = setting([1e-4, 1e-3, 1e-2, 1e-1], low=0)
-    b1: list[float] = setting([0.9], low=0, below=1)
-    b2: list[float] = setting([0.999], low=0, below=1)
-    weight_decay: list[float] = setting([0.0], low=0)
-
-
-@dataclass(frozen=True)
 class TuningConfig:
     """How mode=main tunes a baseline, which has no θ to meta-train, before it is evaluated (µLO, section 5)."""
 
@@ -71,4 +62,15 @@ class TuningConfig:
     """Trainings per setting; the best has the lowest mean training loss over fixed examples at the end."""
     settings_at_once: int = setting(16, low=1)
     """Settings that are trained in one program; fewer need less memory."""
-    grid: GridConfig = field(default_factory=GridConfig)
+    grid: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            "learning_rate": [1e-4, 1e-3, 1e-2, 1e-1], "b1": [0.9], "b2": [0.999], "weight_decay": [0.0]
+        }
+    )  # fmt: skip
+    """Values of the baseline's tunable settings, each tried with each of the others; what is left out keeps its own."""
+
+    def check_together(self, prefix: str) -> None:
+        """Nothing can be tried of no values."""
+        for name, values in self.grid.items():
+            if not values or not all(map(math.isfinite, values)):
+                raise ConfigError.value(f"{prefix}grid.{name}", values, "a list of at least one finite number")

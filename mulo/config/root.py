@@ -6,7 +6,7 @@ from typing import Any
 from mulo.config.data import DataConfig, EmbeddedDataConfig
 from mulo.config.evaluation import EvaluationConfig, TuningConfig
 from mulo.config.registry import Schemas
-from mulo.config.settings import setting
+from mulo.config.settings import check, setting
 from mulo.config.sweeps import SCALES, ReportConfig, SweepConfig
 from mulo.config.tasks import MixedConfig, MLPConfig, TaskBase, TaskConfig
 from mulo.errors import ConfigError
@@ -183,6 +183,7 @@ class Config:
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         _check_belongs("report.of", self.report.of, self.mode, needed=("report",))
         self._check_meta_trained_check(learned)
+        self._check_grid(learned)
         if self.name is not None and not set(self.name).isdisjoint("/\\\n"):
             raise ConfigError.value("name", self.name, "a word without slashes")
         if self.scale is not None and self.sweep.name is None:
@@ -201,6 +202,15 @@ class Config:
                 "(small_fc_mup, small_fc_sp, velo_mup, velo_sp, celo2_mup, celo2_sp). Baselines join an evaluation "
                 "through evaluation.baselines, are tuned in mode=main, or stand alone in mode=evaluate."
             )
+
+    def _check_grid(self, learned: bool) -> None:
+        """Tuning tries what the baseline's θ holds, within the settings' own ranges."""
+        for name, values in {} if learned or self.mode != "main" else self.tuning.grid.items():
+            if name not in self.optimizer.tunable:
+                allowed = f"any of {', '.join(self.optimizer.tunable)} for optimizer={self.optimizer.name}"
+                raise ConfigError.value("tuning.grid", name, allowed)
+            for value in values:
+                check(replace(self.optimizer, **{name: value}), "tuning.grid.")
 
     def _check_meta_trained_check(self, learned: bool) -> None:
         if not self.coordinate_check.meta_train:

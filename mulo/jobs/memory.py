@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mulo.config import Config, to_dict
+from mulo.config import Config
 from mulo.devices import particle_mesh
 from mulo.errors import MemoryLimitError
 from mulo.jobs import contestants
@@ -94,7 +94,7 @@ def evaluation_peak(config: Config, evaluated: Sequence[Contestant], platform: P
 def tuning_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
     """Of the settings that are tried at the same time, on the largest network."""
     own = config.tuning
-    settings = math.prod(map(len, to_dict(own.grid).values()))
+    settings = math.prod(map(len, own.grid.values()))
     return _largest([contestants.tuning_of(config)], min(own.settings_at_once, settings) * own.seeds, platform)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from mulo.config import Config, to_dict
+from mulo.config import Config
 from mulo.devices import particle_mesh
 from mulo.errors import MemoryLimitError
 from mulo.files import replacing
@@ -63,7 +63,7 @@ def make_plan(config: Config) -> Plan:
 
 def _tuning_steps(config: Config) -> int:
     own = config.tuning
-    return math.prod(map(len, to_dict(own.grid).values())) * own.seeds * own.steps
+    return math.prod(map(len, own.grid.values())) * own.seeds * own.steps
 
 
 def _where(config: Config) -> tuple[Platform, str, float | None]:

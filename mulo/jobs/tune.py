@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mulo import randomness
-from mulo.config import Config, to_dict
+from mulo.config import Config
 from mulo.errors import Interrupted, MuloError
 from mulo.evaluation.tuning import Settings, Trial, best, combinations, theta_of, try_settings
 from mulo.files import replacing
@@ -34,7 +34,7 @@ def tune(job: JobContext) -> ThetaOf:
     """
     config, console = job.config, job.console
     log = TuningLog(job.folder / "tuning.csv")
-    grid = combinations(to_dict(config.tuning.grid))
+    grid = combinations(config.optimizer.grid(config.tuning.grid))
     tasks = tuning_of(config).tasks
     console.print(f"Tuning {config.contestant}: {len(grid)} settings on {', '.join(task.name for task in tasks)}.")
     found = {}

@@ -161,6 +161,10 @@ class Baseline(Optimizer):
         del key
         return {name: jnp.float32(getattr(self, name)) for name in self.tunable}
 
+    def grid(self, values: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+        """The values of all settings in θ: those given, else the configured one alone."""
+        return {name: values.get(name, [getattr(self, name)]) for name in self.tunable}
+
     def moments(self) -> Mapping[type, tuple[str, ...]]:
         """Adam's two."""
         import optax

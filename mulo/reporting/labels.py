@@ -1,15 +1,11 @@
 """How tables and pictures call things."""
 
-_OPTIMIZERS = {
-    "velo_mup": "µVeLO",
-    "velo_sp": "VeLO (SP)",
-    "small_fc_mup": "µLO",
-    "small_fc_sp": "LO (SP)",
-    "celo2_mup": "µCelo2",
-    "celo2_sp": "Celo2 (SP)",
-    "adamw": "AdamW",
-    "mu_adam": "µAdam",
-}
+from collections.abc import Mapping
+from typing import Any
+
+from mulo.config.registry import Schemas
+from mulo.optimizers import Look
+
 _PARAMETRIZATIONS = {
     "mup": "µP",
     "sp": "SP",
@@ -21,9 +17,17 @@ _PARAMETRIZATIONS = {
 _FAMILIES = {"mlp": "MLP", "transformer": "Transformer", "vit": "ViT", "resnet": "ResNet"}
 
 
+def looks(learned: bool | None = None) -> Mapping[str, Look]:
+    """What optimizers say of how to show them, by preset; None: of all, else of learned ones or of baselines alone."""
+    optimizers: list[Any] = list(Schemas("optimizer").values())
+    kept = [one for one in optimizers if learned is None or one.learned == learned]
+    return {name: look for optimizer in kept for name, look in optimizer.looks.items()}
+
+
 def label(name: str) -> str:
     """The printed name of an optimizer or a parametrization; what is not known stays as it is."""
-    return _OPTIMIZERS.get(name) or _PARAMETRIZATIONS.get(name, name)
+    known = looks().get(name)
+    return known.label if known else _PARAMETRIZATIONS.get(name, name)
 
 
 def label_of_family(family: str) -> str:
@@ -33,6 +37,6 @@ def label_of_family(family: str) -> str:
 
 def contestant(optimizer: str, parametrization: str) -> str:
     """The printed name of an optimizer, with the network's parametrization where that is not the optimizer's own."""
-    own = "mup" if optimizer.endswith("_mup") or optimizer == "mu_adam" else "sp"
-    known = optimizer not in _OPTIMIZERS or parametrization == own
-    return label(optimizer) if known else f"{label(optimizer)} in {label(parametrization)}"
+    known = looks().get(optimizer)
+    as_usual = known is None or parametrization == known.parametrization
+    return label(optimizer) if as_usual else f"{label(optimizer)} in {label(parametrization)}"

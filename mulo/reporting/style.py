@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mulo.files import replacing
+from mulo.reporting.labels import looks
 
 DPI = 160
 GREY = "#666666"
@@ -43,34 +44,9 @@ class Line(NamedTuple):
     linestyle: str
 
 
-# Okabe and Ito's colours, told apart with any colour vision; one hue for each architecture.
-_KNOWN = {
-    "velo_mup": ("#0072B2", "o"),
-    "velo_sp": ("#56B4E9", "^"),
-    "small_fc_mup": ("#D55E00", "s"),
-    "small_fc_sp": ("#E69F00", "v"),
-    "celo2_mup": ("#7B4FA3", "p"),
-    "celo2_sp": ("#CC79A7", "h"),
-    "mu_adam": ("#009E73", "D"),
-    "adamw": ("#4D4D4D", "P"),
-}
-_CONTESTANTS = {
-    "µVeLO": "velo_mup",
-    "VeLO": "velo_sp",
-    "µLO": "small_fc_mup",
-    "LO": "small_fc_sp",
-    "µCelo2": "celo2_mup",
-    "Celo2": "celo2_sp",
-    "µAdam": "mu_adam",
-    "AdamW": "adamw",
-}
-"""Contestants of sweeps have the look of their optimizer: `µLO_M` in full, variants such as `µLO_S` lighter."""
 _OTHERS = (
-    ("#8C6D31", "<"),
     ("#999999", ">"),
-    ("#AD494A", "X"),
     ("#637939", "*"),
-    ("#5254A3", "8"),
     ("#A55194", "d"),
     ("#17A2B8", "H"),
     ("#BCA136", "1"),
@@ -89,13 +65,15 @@ def lines(optimizers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
 
 
 def _known(name: str) -> tuple[str, str] | None:
-    if name in _KNOWN:
-        return _KNOWN[name]
+    """Colour and marker of a preset, or of a method named after a label: `µLO_M` in full, `µLO_S` lighter."""
+    known = looks()
+    if name in known:
+        return known[name].color, known[name].marker
     stem = re.split(r"[_ ]", name, maxsplit=1)[0]
-    if stem not in _CONTESTANTS:
+    look = {one.label.partition(" ")[0]: one for one in known.values()}.get(stem)
+    if look is None:
         return None
-    color, marker = _KNOWN[_CONTESTANTS[stem]]
-    return (color if name in (stem, f"{stem}_M") else lighter(color), marker)
+    return (look.color if name in (stem, f"{stem}_M") else lighter(look.color), look.marker)
 
 
 def lighter(color: str) -> str:

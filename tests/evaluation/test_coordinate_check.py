@@ -14,7 +14,7 @@ from mulo import data
 from mulo.config import EmbeddedDataConfig, MLPConfig
 from mulo.errors import MuloError
 from mulo.evaluation import coordinate_check as check
-from mulo.optimizers import AdamW
+from mulo.optimizers import AdamW, Muon, ScheduleFree
 from mulo.randomness import root
 from mulo.tasks import make_tasks
 from mulo.types import Layer
@@ -165,8 +165,10 @@ def embedded():
     return data.load(EmbeddedDataConfig())
 
 
-def check_adam(parametrization, widths, power=0.0):
-    optimizer = AdamW(parametrization=parametrization, learning_rate=3e-3)
+ADAM = AdamW(learning_rate=3e-3)
+
+
+def check_adam(parametrization, widths, power=0.0, optimizer=ADAM):
     inputs, _ = embedded().fixed(embedded().arrays, "test", 64)
     tasks = make_tasks(MLPConfig(depth=2), parametrization, embedded(), list(widths))
     settings = {"times": (1, 10), "seeds": 3, "key": root(0), "names": ("adam", parametrization)}
@@ -184,6 +186,24 @@ def test_adam_under_mup_moves_the_same_at_every_width():
     # The output matrix starts at zero and lets no gradient through in the first step, without which Adam rests.
     assert still == {(measure, layer, 1) for measure in (X, WX) for layer in ("input", "hidden_1")}
     assert {v.outcome for v in found} == {"still", "stable"}
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [AdamW(nesterov=True, learning_rate=3e-3), Muon(learning_rate=3e-2), ScheduleFree(learning_rate=3e-3)],
+    ids=lambda optimizer: optimizer.name,
+)
+def test_other_baselines_under_mup_move_the_same_at_every_width(optimizer):
+    found = check.verdicts(check_adam("mup", (64, 128, 256, 512), optimizer=optimizer), 0.1)
+    assert {v.outcome for v in found if v.t == 10} == {"stable"}
+    assert not any(v.failed for v in found)
+
+
+def test_muon_under_elementwise_multipliers_is_caught(monkeypatch):
+    """Orthogonalised updates divided by fan_in, as elementwise ones must be, move wide networks less."""
+    monkeypatch.setattr(Muon, "power", lambda self, multiplier, rank: 1.0)
+    rows = check_adam("mup", (64, 256), optimizer=Muon(learning_rate=3.0))
+    assert slopes(rows, t=10)[WX, "hidden_1"] < -0.5
 
 
 def test_adam_under_sp_moves_wide_networks_further():

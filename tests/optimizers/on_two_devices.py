@@ -1,5 +1,3 @@
-from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
-
 """Run by test_placement.py: a loaded θ and optimizers' state on two devices; prints a word per check."""
 
 import jax
@@ -8,6 +6,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import mulo
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
 
 THETA = "experiments/coordinate_check/theta_small_fc"
 

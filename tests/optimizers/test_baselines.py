@@ -1,5 +1,3 @@
-from mulo.optimizers import AdamW
-
 """AdamW is optax's, µAdam is optax's times the multipliers, and the schedule is the formula in its description."""
 
 from dataclasses import replace
@@ -9,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+
+from mulo.optimizers import AdamW
 
 RNG = np.random.default_rng(0)
 PARAMS = {"bias": np.float32(RNG.standard_normal(3)), "kernel": np.full((4, 3), 0.5, np.float32)}
@@ -34,8 +34,7 @@ def train(jit):
 
 
 def ours(config, multipliers=ONES, num_steps=STEPS):
-    optimizer = config
-    return optimizer.transform(optimizer.init(jax.random.key(0)), num_steps, multipliers)
+    return config.transform(config.init(jax.random.key(0)), num_steps, multipliers)
 
 
 def theirs(config, number=jnp.float32):
@@ -97,8 +96,7 @@ def warmup_cosine(step, num_steps, warmup_fraction, final_fraction):
 
 def scheduled(config, num_steps, steps, jit):
     """Learning rates over the peak, read off a pure weight decay: with zero gradients the update is −rate·decay·p."""
-    config = replace(config, weight_decay=1.0)
-    optimizer, ones = config, {"": 1.0}
+    optimizer, ones = replace(config, weight_decay=1.0), {"": 1.0}
     p = jnp.float32(1.0)
 
     def rates(num_steps):

@@ -1,5 +1,3 @@
-from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
-
 """Learned optimizers compute the same numbers, in the same dtypes, whatever JAX's global flags say."""
 
 import contextlib
@@ -8,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
 
 CONFIGS = {
     "small_fc": SmallFC(hidden_size=9),

@@ -5,16 +5,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from mulo import checkpoint, data, randomness
 from mulo.config import EmbeddedDataConfig, MLPConfig
+from mulo.errors import ArgumentError
 from mulo.evaluation.rollout import rollout
-from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
-from mulo.optimizers.accumulators import Accumulators
+from mulo.optimizers import AdamW, Celo2, Muon, ScheduleFree, SmallFC, VeLO, with_state_dtype
 from mulo.optimizers.reduced_state import stochastic_round
 from mulo.tasks import make_tasks
+from mulo.types import Multiplier
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 STORED = {"small_fc": "coordinate_check/theta_small_fc", "velo": "quick_preset/theta"}
@@ -23,6 +23,8 @@ CONFIGS = {
     "velo": VeLO(),
     "celo2": Celo2(),
     "adamw": AdamW(),
+    "muon": Muon(),
+    "schedule_free": ScheduleFree(learning_rate=0.03),
 }
 
 
@@ -75,29 +77,31 @@ def test_a_slow_average_does_not_stop(name):
     assert float(nearest) < 0.7 * expected
 
 
-def moments(state):
-    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, Accumulators | optax.ScaleByAdamState))
-    kept = []
-    for node in nodes:
-        if isinstance(node, Accumulators):
-            kept += [node.momentum, node.second_moment]
-        elif isinstance(node, optax.ScaleByAdamState):
-            kept += jax.tree.leaves((node.mu, node.nu))
-    return kept
+MULTIPLIERS = {"kernel": Multiplier(1.0, role="hidden", axes="io"), "bias": Multiplier(1.0, role="bias")}
+COPIES = {"small_fc": 4, "velo": 4, "celo2": 4, "adamw": 2, "muon": 1, "schedule_free": 2}
+"""Arrays as large as a matrix that are moments; schedule-free's z is none."""
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_all_moments_take_half_the_memory(name):
-    params = {"kernel": jnp.ones((6, 7)), "bias": jnp.ones(5)}
+    params = {"kernel": jnp.ones((60, 70)), "bias": jnp.ones(5)}
 
-    def kept(state_dtype):
+    def size(state_dtype):
         optimizer = with_state_dtype(CONFIGS[name], state_dtype)
-        theta = optimizer.init(randomness.root(0))
-        return moments(optimizer.transform(theta, 10, {"kernel": 1.0, "bias": 1.0}).init(params))
+        state = optimizer.transform(optimizer.init(randomness.root(0)), 10, MULTIPLIERS).init(params)
+        return sum(x.nbytes for x in jax.tree.leaves(state) if x.size >= 60 * 70)
 
-    full, half = kept("float32"), kept("bfloat16")
-    assert len(full) > 0
-    assert sum(x.nbytes for x in half) * 2 == sum(x.nbytes for x in full)
+    assert size("float32") - size("bfloat16") == 2 * COPIES[name] * 60 * 70
+
+
+def test_moments_that_nobody_names_are_an_error():
+    class Forgetful(AdamW):
+        def moments(self):
+            return {}
+
+    optimizer = with_state_dtype(Forgetful(), "bfloat16")
+    with pytest.raises(ArgumentError, match=r"adamw: its state holds .*kernel"):
+        optimizer.transform(optimizer.init(randomness.root(0)), 10, MULTIPLIERS).init({"kernel": jnp.ones((6, 7))})
 
 
 def trained(name):
@@ -115,6 +119,8 @@ def trained(name):
         pytest.param("velo", 0.01, marks=pytest.mark.slow),
         pytest.param("celo2", 1e-3, marks=pytest.mark.slow),
         pytest.param("adamw", 1e-3, marks=pytest.mark.slow),
+        pytest.param("muon", 1e-2, marks=pytest.mark.slow),
+        pytest.param("schedule_free", 1e-2, marks=pytest.mark.slow),
     ],
 )
 def test_trainings_end_where_those_in_float32_do(name, apart):

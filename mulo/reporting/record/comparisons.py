@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mulo.evaluation.statistics import Interval, ranks, speedup
-from mulo.reporting.labels import label_of_family
+from mulo.reporting.labels import label_of_family, looks
 from mulo.reporting.record.cells import Cells, Place, array, curves, steps_of
 from mulo.reporting.record.contents import Loss, Record
 
 MOMENTS = (0.2, 0.6)
 """Of the horizon: steps 1,000 and 3,000 of 5,000, as in µLO's table of ranks."""
-_REFERENCES = ("AdamW", "adamw", "µAdam", "mu_adam")
 
 
 class Ranking(NamedTuple):
@@ -91,9 +90,10 @@ def _ranking(
 
 
 def reference(record: Record, cells: Cells) -> str | None:
-    """Whom speedups are measured against: AdamW, else µAdam, else the first claim's `than`, where they took part."""
+    """Whom speedups are measured against: the first baseline, else the first claim's `than`, where they took part."""
     names = {name for own in cells.values() for name in own}
-    wished = [*_REFERENCES, *(claim.than for claim in record.sweep.claims)]
+    baselines = [text for name, look in looks(learned=False).items() for text in (look.label, name)]
+    wished = [*baselines, *(claim.than for claim in record.sweep.claims)]
     return next((name for name in wished if name in names), None)
 
 
