@@ -19,7 +19,8 @@ GROUPS = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     for group in ("optimizer", "task", "data", "recipe", "logger")
 }
-LEARNED = [name for name in GROUPS["optimizer"] if name not in ("adamw", "mu_adam")]
+BASELINES = ("adamw", "mu_adam", "nadamw_mup", "muon_mup", "schedule_free_mup")
+LEARNED = [name for name in GROUPS["optimizer"] if name not in BASELINES]
 
 
 def composed(*overrides: str) -> Config:

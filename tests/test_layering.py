@@ -11,7 +11,7 @@ import pytest
 import mulo
 
 LAYERS = [
-    ["version", "errors", "types"],
+    ["version", "errors", "types", "cost"],
     ["distributed"],
     ["trees", "cache", "files", "locks", "provenance"],
     ["kernel_library", "randomness", "sharding"],

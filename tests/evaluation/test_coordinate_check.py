@@ -194,7 +194,7 @@ def test_adam_under_mup_moves_the_same_at_every_width():
     ids=lambda optimizer: optimizer.name,
 )
 def test_other_baselines_under_mup_move_the_same_at_every_width(optimizer):
-    found = check.verdicts(check_adam("mup", (64, 128, 256, 512), optimizer=optimizer), 0.1)
+    found = check.verdicts(check_adam("mup", (64, 128, 256, 512), optimizer=optimizer), 0.15)
     assert {v.outcome for v in found if v.t == 10} == {"stable"}
     assert not any(v.failed for v in found)
 

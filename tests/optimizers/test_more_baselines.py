@@ -139,6 +139,9 @@ def test_evaluations_measure_the_averaged_parameters():
             return params
 
     theta = optimizer.init(KEY)
-    one, other = (rollout(task, each, theta, 20, 2, KEY) for each in (optimizer, Unaveraged(learning_rate=0.3)))
+    one, other = (
+        rollout(task, each, theta, num_steps=20, seeds=2, key=KEY)
+        for each in (optimizer, Unaveraged(learning_rate=0.3))
+    )
     np.testing.assert_allclose(one.curve, other.curve, rtol=1e-5)
     assert not np.allclose(one.train_loss, other.train_loss, rtol=1e-3)
