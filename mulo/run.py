@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -24,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mulo import distributed
-from mulo.config import Config
+from mulo.config import Config, renamed, store
 from mulo.errors import ConfigError, MuloError
 from mulo.launch import attempt, preflight, sweep
 from mulo.process import places, terminal
@@ -49,17 +50,19 @@ def _logspace(first: float, last: float, count: int) -> list[float]:
     return [10 ** (first + (last - first) * i / (count - 1)) for i in range(count)]
 
 
-def register_resolvers() -> None:
-    """What files under conf/ and sweeps/ may compute."""
+def register() -> None:
+    """What files under conf/ and sweeps/ may compute, and the defaults that they begin with."""
     OmegaConf.register_new_resolver("bundled", bundled, replace=True)
     OmegaConf.register_new_resolver("pick", _pick, replace=True)
     OmegaConf.register_new_resolver("logspace", _logspace, replace=True)
+    for name, defaults in store.defaults().items():
+        ConfigStore.instance().store(name, defaults)
 
 
 # Hydra takes the plugin's schema into account beside conf/hydra/launcher/joblib.yaml, which is all right.
 warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema with the same name")
 # Here and not in main: workers of a sweep import this module and never call it.
-register_resolvers()
+register()
 
 
 _QUOTED = r"""'(?:\\.|[^'])*'|"(?:\\.|[^"])*["]"""
@@ -96,6 +99,15 @@ def _known(override: str) -> bool:
     except HydraException:
         return False
     return True
+
+
+def current(argument: str) -> str:
+    """An argument of the command line under today's key, with a line that names it where that is another one."""
+    prefix, old, value = re.fullmatch(r"([+~]*)([^=]*)(.*)", argument, re.DOTALL).groups()  # type: ignore[union-attr]
+    new = renamed.OVERRIDES.get(argument, f"{prefix}{renamed.key(old)}{value}")
+    if new != argument:
+        print(f"{argument} is {new} now.", file=sys.stderr)
+    return new
 
 
 def _explicit_keys(overrides: list[str]) -> set[str]:
@@ -177,7 +189,7 @@ def _share_cores(launcher: DictConfig, jobs: int) -> None:
 def main() -> None:
     """Composes the configuration from the command line and runs one job, or several with `-m`."""
     terminal.write_what_can_be_written()
-    sys.argv[1:] = map(typed, sys.argv[1:])
+    sys.argv[1:] = [current(typed(argument)) for argument in sys.argv[1:]]
     launched = Launch.launched = sweep.Sweep()
     job = _Job(launched.log)
     try:

@@ -148,8 +148,8 @@ class LayeredTask(Task, Protocol):
         """Such as `mup`."""
 
     @property
-    def family(self) -> str:
-        """Its architecture, such as `mlp`."""
+    def architecture(self) -> str:
+        """Of the network, such as `mlp`."""
 
     @property
     def depth(self) -> int:
@@ -157,7 +157,7 @@ class LayeredTask(Task, Protocol):
 
     @property
     def width(self) -> int:
-        """The size that grows from one of a family of networks to the next."""
+        """The size that grows from one network of an architecture to the next."""
 
     def layers(self, params: Params, inputs: Array) -> Sequence[Layer]:
         """Every layer on [batch, *input_shape] inputs, in the order of computation."""

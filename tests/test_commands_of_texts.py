@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from mulo.config import parse
 from mulo.launch import preflight
-from mulo.run import _explicit_keys, _planned, bundled, register_resolvers
+from mulo.run import _explicit_keys, _planned, bundled, register
 from tests.command import TINY, mulo
 from tests.commands_of_texts import COMPOSED, ROOT, RUN, TEXTS, all_commands, filled, mulo_commands, only_composed
 from tests.data import published_files
@@ -52,7 +52,7 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def composing() -> Iterator[None]:
-    register_resolvers()
+    register()
     with initialize_config_dir(bundled("conf"), version_base="1.3"):
         yield
 

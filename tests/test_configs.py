@@ -2,17 +2,19 @@
 
 import itertools
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import jax
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from mulo.config import Config, parse, to_dict
+import mulo.config
+from mulo.config import Config, describe, parse, to_dict
 from mulo.errors import ConfigError
-from mulo.run import bundled, register_resolvers
+from mulo.run import bundled, register
+from tests.command import mulo as mulo_command
 
 CONF = Path(bundled("conf"))
 GROUPS = {
@@ -23,11 +25,16 @@ BASELINES = ("adamw", "mu_adam", "nadamw_mup", "muon_mup", "schedule_free_mup")
 LEARNED = [name for name in GROUPS["optimizer"] if name not in BASELINES]
 
 
+def composed_raw(*overrides: str) -> DictConfig:
+    register()
+    with initialize_config_dir(bundled("conf"), version_base="1.3"):
+        raw = compose("config", list(overrides))
+    OmegaConf.set_struct(raw, False)
+    return raw
+
+
 def composed(*overrides: str) -> Config:
-    register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        raw = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
-    return parse(raw)
+    return parse(OmegaConf.to_container(composed_raw(*overrides), resolve=True))
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in GROUPS.items() for name in names])
@@ -62,18 +69,62 @@ def test_combinations_compose(optimizer, task, recipe):
     assert all(part.all_widths == expected for part in config.task.parts)
 
 
-FROM_OTHER_FILES = {"adamw", "mu_adam", "text"}
-"""Settings that a file takes from other groups."""
+def parts(path):
+    """What a file begins with, a dataclass's defaults or another file of its group, and what it says itself."""
+    differences = OmegaConf.load(path)
+    first = next(entry for entry in differences.pop("defaults") if isinstance(entry, str))
+    if first.startswith("/"):
+        return OmegaConf.create(to_dict(getattr(mulo.config, first.removeprefix("/"))())), differences
+    return OmegaConf.merge(*parts(path.with_stem(first))), differences
 
 
-@pytest.mark.parametrize("group", [*GROUPS, "evaluation"])
-def test_the_files_spell_out_every_setting(group):
-    """What a reader of conf/ does not see, they cannot know of."""
-    for path in (CONF / group).glob("*.yaml"):
-        written = set(OmegaConf.load(path)) - {"defaults"}
-        settings = getattr(composed(f"{group}={path.stem}", "mode=parameters"), group)
-        expected = {spec.name for spec in fields(settings)} - FROM_OTHER_FILES
-        assert written == expected, path
+FILES = [path for group in [*GROUPS, "evaluation", "tuning"] for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_file_is_its_dataclass_with_the_differences_that_it_says(path):
+    """Python's defaults are the command line's: what Hydra composes is what the dataclass and the file say together."""
+    group = path.parent.name
+    raw = composed_raw(f"{group}={path.stem}", "mode=parameters")
+    raw["expected"] = OmegaConf.merge(*parts(path))
+    resolved = OmegaConf.to_container(raw, resolve=True)
+    baselines = {key: value for key, value in resolved[group].items() if key == "baselines"}
+    assert resolved[group] == resolved["expected"] | baselines
+
+
+def repeated(differences, before):
+    for key, value in differences.items():
+        if isinstance(value, dict):
+            yield from repeated(value, before[key])
+        elif value == before[key]:
+            yield key
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_file_says_nothing_that_it_begins_with(path):
+    before, differences = map(OmegaConf.to_container, parts(path))
+    assert list(repeated(differences, before)) == []
+
+
+def test_what_python_makes_of_nothing_is_what_the_command_line_makes():
+    python, line = (to_dict(config) for config in (parse({}), composed()))
+    for group, of_optimizers in (("evaluation", "baselines"), ("tuning", "grid")):
+        for settings in (python, line):
+            del settings[group][of_optimizers]
+    assert python == line
+
+
+def keys(settings, prefix=""):
+    for key, value in settings.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
+
+
+def test_help_lists_every_setting(tmp_path):
+    done = mulo_command("--help", "task=mixed", cwd=tmp_path)
+    listed = yaml.safe_load(done.out.partition("(foo.bar=value)")[2].partition("Powered by")[0])
+    assert set(keys(listed)) == set(keys(to_dict(composed("task=mixed"))))
 
 
 def test_the_task_follows_the_optimizer_unless_told_otherwise():
@@ -170,3 +221,9 @@ def test_an_empty_text_is_refused(key, empty):
 
 def test_null_is_no_empty_text():
     assert parse({"run_dir": None, "name": None}).run_dir is None
+
+
+def test_the_page_of_settings_is_that_of_the_code():
+    page = (CONF.parent / "docs/settings.md").read_text("utf-8")
+    assert page == describe.page(), "write it anew: python -m mulo.config.describe > docs/settings.md"
+    assert "| `recipe.sigma` | `0.03` | a finite number > 0 | Standard deviation of the perturbation of θ. |" in page

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from mulo.config import Config, parse
 from mulo.config.sweeps import SCALES
 from mulo.evaluation.results import Result
-from mulo.run import bundled, register_resolvers
+from mulo.run import bundled, register
 from tests.command import mulo
 
 ROOT = Path(__file__).parents[1] / "sweeps"
@@ -39,7 +39,7 @@ def _a_users_file(monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def _composing() -> Iterator[None]:
-    register_resolvers()
+    register()
     with initialize_config_dir(bundled("conf"), version_base="1.3"):
         yield
 

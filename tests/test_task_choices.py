@@ -74,6 +74,30 @@ def test_what_a_mixed_task_refuses(overrides, message):
         composed("task=mixed", *overrides)
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "transformer", "vit", "resnet"])
+def test_a_task_has_one_width_or_several(architecture):
+    assert composed(f"task={architecture}", "task.width=64", "task.depth=2").task.sizes() == [(64, 2)]
+    several = composed(f"task={architecture}_multiwidth", "task.widths=[8,64]", "task.depths=[1,2]").task
+    assert several.sizes() == [(8, 1), (64, 1), (8, 2), (64, 2)]
+    same = composed(f"task={architecture}", "task.width=null", "task.widths=[8,64]", "task.depths=[1,2]").task
+    assert same.sizes() == several.sizes()
+    advice = rf"^task\.width=64 .* null beside task\.widths=\[16, 64\].* task={architecture}\."
+    with pytest.raises(ConfigError, match=advice):
+        composed(f"task={architecture}_multiwidth", "task.width=64")
+
+
+def test_a_members_sizes_are_its_own():
+    config = composed("task=mixed", "task.mlp.widths=[8]", "task.vit.depths=[1,2]")
+    assert [part.sizes() for part in config.task.parts] == [
+        [(8, 3)],
+        [(16, 3), (64, 3)],
+        [(16, 1), (64, 1), (16, 2), (64, 2)],
+        [(16, 1), (64, 1)],
+    ]
+    with pytest.raises(ConfigError, match=r"^task\.mlp\.width=8 "):
+        composed("task=mixed", "task.mlp.width=8")
+
+
 def test_a_mixed_tasks_parametrization_is_that_of_all_members():
     config = composed("task=mixed", "task.parametrization=sp")
     assert {part.parametrization for part in config.task.parts} == {"sp"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mulo import trees
-from mulo.config import MLPConfig, MLPMultiwidthConfig
+from mulo.config import MLPConfig
 from mulo.data.sources import in_memory
 from mulo.errors import ConfigError
 from mulo.tasks import make_tasks, supervised
@@ -170,7 +170,7 @@ def test_layers_end_in_the_logits(task, params, images):
 
 
 def test_one_task_per_width(dataset):
-    widths = [task.width for task in make_tasks(MLPMultiwidthConfig(widths=[4, 16, 2]), "mup", dataset)]
+    widths = [task.width for task in make_tasks(MLPConfig(widths=[4, 16, 2]), "mup", dataset)]
     assert widths == [4, 16, 2]
     given = make_tasks(CONFIG, "mup", dataset, [5, 3])
     shapes = [jax.eval_shape(task.init, jax.random.key(0))["output"]["kernel"].shape for task in given]

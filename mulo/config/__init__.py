@@ -11,28 +11,18 @@ from mulo.config.data import (
 )
 from mulo.config.evaluation import EvaluationConfig, TuningConfig
 from mulo.config.parse import parse, parse_group, to_dict
-from mulo.config.root import (
-    Config,
-    CoordinateCheckConfig,
-    LoggerConfig,
-    OuterConfig,
-    PlanConfig,
-    RecipeConfig,
-)
+from mulo.config.recipe import OuterConfig, RecipeConfig
+from mulo.config.root import Config, CoordinateCheckConfig, LoggerConfig, PlanConfig
 from mulo.config.sweeps import ClaimConfig, ReportConfig, SweepConfig
 from mulo.config.tasks import (
     Augmentation,
     MixedConfig,
     MLPConfig,
-    MLPMultiwidthConfig,
     ResNetConfig,
-    ResNetMultiwidthConfig,
     TaskBase,
     TaskConfig,
     TransformerConfig,
-    TransformerMultiwidthConfig,
     ViTConfig,
-    ViTMultiwidthConfig,
 )
 
 __all__ = [
@@ -47,14 +37,12 @@ __all__ = [
     "LM1BDataConfig",
     "LoggerConfig",
     "MLPConfig",
-    "MLPMultiwidthConfig",
     "MixedConfig",
     "OuterConfig",
     "PlanConfig",
     "RecipeConfig",
     "ReportConfig",
     "ResNetConfig",
-    "ResNetMultiwidthConfig",
     "StdlibTextDataConfig",
     "StreamedDataConfig",
     "SweepConfig",
@@ -62,10 +50,8 @@ __all__ = [
     "TaskBase",
     "TaskConfig",
     "TransformerConfig",
-    "TransformerMultiwidthConfig",
     "TuningConfig",
     "ViTConfig",
-    "ViTMultiwidthConfig",
     "parse",
     "parse_group",
     "to_dict",

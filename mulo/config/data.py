@@ -20,7 +20,7 @@ class SyntheticDataConfig:
 
     name: str = setting("synthetic", choices=("synthetic",))
     shape: list[int] = setting([64], low=1)
-    """Shape of one example."""
+    """Shape of one example; such as [32, 32, 3] passes for images."""
     classes: int = setting(10, low=2)
     separation: float = setting(2.0, above=0)
     """Length of a class mean in units of the noise: larger is easier."""
@@ -50,11 +50,14 @@ class StreamedDataConfig:
             raise ConfigError.value(f"{prefix}window", self.window, allowed)
 
 
+IMAGES = ("fashion_mnist", "cifar10", "imagenet32", "imagenet64")
+
+
 @dataclass(frozen=True)
 class ImageDataConfig(StreamedDataConfig):
     """Images with one label each, from the files that were published."""
 
-    name: str = setting("fashion_mnist", choices=("fashion_mnist", "cifar10", "imagenet32", "imagenet64"))
+    name: str = setting("fashion_mnist", choices=IMAGES)
 
 
 BPE_VOCABULARY = 1024
@@ -96,3 +99,6 @@ class LM1BDataConfig(StreamedDataConfig):
 DataConfig: TypeAlias = (
     EmbeddedDataConfig | SyntheticDataConfig | ImageDataConfig | StdlibTextDataConfig | LM1BDataConfig
 )
+_OTHERS = (EmbeddedDataConfig, SyntheticDataConfig, StdlibTextDataConfig, LM1BDataConfig)
+DATASETS = {**{schema().name: schema for schema in _OTHERS}, **dict.fromkeys(IMAGES, ImageDataConfig)}
+"""Schemas by `data.name`."""

@@ -12,9 +12,9 @@ from mulo.errors import ConfigError
 class EvaluationConfig:
     """What a finished θ is measured on: widths × depths × horizons, every network `seeds` times; and beside what."""
 
-    task: Any = None
+    task: Any = setting(None, group="task")
     """Another task than the one meta-trained on, as in `task=`; null: that one."""
-    data: Any = None
+    data: Any = setting(None, group="data")
     """Other data, as in `data=`; null: those of meta-training."""
     widths: list[int] | None = setting(None, low=1)
     """null: the task's own widths, and in mode=main also 2, 4 and 8 times the largest of them."""
@@ -28,7 +28,7 @@ class EvaluationConfig:
     seeds: int = setting(3, low=1)
     seed: int = setting(0, low=0, high=2**31 - 1)
     """Decides initializations and minibatches, the same for every θ, whatever the seed of its meta-training."""
-    baselines: dict[str, Any] | None = None
+    baselines: Any = setting(None, group="optimizer", each=True)
     """By name, the settings of optimizers that stand beside θ; a learned one has a fresh θ. null: none; an entry that
     is null is left out."""
     sp_twin: str | None = setting(None, path=True)

@@ -5,8 +5,9 @@ A schema is a dataclass of `settings`; one that is registered as text, `module:C
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import Any
 
-_SELECTORS = {"optimizer": "architecture", "task": "name", "data": "name"}
+_SELECTORS = {"optimizer": "architecture", "task": "architecture", "data": "name"}
 """Per group: the setting that chooses the schema."""
 _SCHEMAS: dict[str, dict[str, type | str]] = {group: {} for group in _SELECTORS}
 
@@ -23,6 +24,14 @@ def register(group: str, name: str, schema: type | str) -> None:
     _SCHEMAS[group][name] = schema
 
 
+def imported(reference: Any) -> Any:
+    """What `module:Class` names, if it is text; anything else is the class itself."""
+    if not isinstance(reference, str):
+        return reference
+    module, _, attribute = reference.partition(":")
+    return getattr(import_module(module), attribute)
+
+
 class Schemas(Mapping[str, type]):
     """Schemas of a group by name."""
 
@@ -30,10 +39,7 @@ class Schemas(Mapping[str, type]):
         self._schemas = _SCHEMAS[group]
 
     def __getitem__(self, name: str) -> type:
-        schema = self._schemas[name]
-        if isinstance(schema, str):
-            module, _, attribute = schema.partition(":")
-            schema = self._schemas[name] = getattr(import_module(module), attribute)
+        schema = self._schemas[name] = imported(self._schemas[name])
         return schema
 
     def __iter__(self) -> Iterator[str]:

@@ -1,114 +1,34 @@
-"""Settings of the jobs: meta-training recipe, evaluation, coordinate check, and the whole configuration."""
+"""Settings of the jobs: coordinate check, plan, logger, and the whole configuration."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mulo.config.data import DataConfig, EmbeddedDataConfig
 from mulo.config.evaluation import EvaluationConfig, TuningConfig
+from mulo.config.recipe import RecipeConfig
 from mulo.config.registry import Schemas
 from mulo.config.settings import check, setting
 from mulo.config.sweeps import SCALES, ReportConfig, SweepConfig
-from mulo.config.tasks import MixedConfig, MLPConfig, TaskBase, TaskConfig
+from mulo.config.tasks import MLPConfig, TaskBase
 from mulo.errors import ConfigError
 
 MODES = ("main", "meta_train", "evaluate", "coordinate_check", "parameters", "verify", "plan", "report")
 
 
 @dataclass(frozen=True)
-class ScaleConfig:
-    """Sizes that go with a recipe's budget; task and evaluation follow them unless told otherwise."""
-
-    width: int = setting(128, low=1)
-    widths: list[int] = setting([128, 512, 1024], low=1)
-    batch_size: int = setting(4096, low=1)
-    """Of MLPs."""
-    image_batch_size: int = setting(1024, low=1)
-    """Of vision transformers and residual networks."""
-    text_batch_size: int = setting(128, low=1)
-    """Sequences of text."""
-    evaluation_steps: int = setting(5000, low=1)
-    evaluation_seeds: int = setting(5, low=1)
-
-
-@dataclass(frozen=True)
-class OuterConfig:
-    """The outer optimizer: AdamW on θ with linear warm-up and cosine decay."""
-
-    learning_rate: float = setting(3e-3, low=0)
-    warmup_start: float = setting(3e-10, low=0)
-    warmup_steps: int = setting(100, low=0)
-    final_learning_rate: float = setting(1e-3, low=0)
-    decay_steps: int = setting(4900, low=1)
-    """Outer step, warm-up included, at which the final learning rate is reached."""
-    weight_decay: float = setting(1e-4, low=0)
-    clip: str = setting("gradient", choices=("none", "gradient", "update"))
-    """`gradient` bounds the meta-gradient before AdamW; `update` bounds AdamW's update, as in the authors' code."""
-    clip_norm: float = setting(1.0, above=0)
-
-    def check_together(self, prefix: str) -> None:
-        """The warm-up must end before the decay does."""
-        if self.warmup_steps >= self.decay_steps:
-            allowed = f"less than {prefix}decay_steps={self.decay_steps}"
-            raise ConfigError.value(f"{prefix}warmup_steps", self.warmup_steps, allowed)
-
-
-@dataclass(frozen=True)
-class RecipeConfig:
-    """How θ is meta-trained (µLO, section 5 and appendix; PES: Vicol et al. 2021)."""
-
-    name: str = "quick"
-    estimator: str = setting("pes", choices=("pes", "nres", "es_single", "es", "truncated_es"))
-    """How the meta-gradient is estimated: `mulo.meta.estimators` says what each does."""
-    outer_steps: int = setting(5000, low=1)
-    truncation: int = setting(50, low=1)
-    """Inner steps per truncation."""
-    min_length: int = setting(100, low=1)
-    max_length: int = setting(1000, low=1)
-    """Unroll lengths are log-uniform between these, rounded to multiples of the truncation."""
-    start_offset: int = setting(50, low=0)
-    """First unrolls are shortened by a uniform number of steps below this, so that particles do not reset together.
-    Of `pes` and `truncated_es`: `nres` shortens them by anything up to their length, `es` and `es_single` do not."""
-    sigma: float = setting(0.01, above=0)
-    """Standard deviation of the perturbation of θ."""
-    pairs: int = setting(8, low=1)
-    """Antithetic pairs (particles) per width."""
-    particles_per_batch: int | None = setting(None, low=1)
-    """Pairs of a width that advance at the same time; fewer need less memory. null: all at once."""
-    loss_clip: float = setting(10.0, above=0)
-    """An inner loss above this, or not finite, counts as this in the meta-loss."""
-    save_every: int = setting(100, low=1)
-    validate_every: int = setting(100, low=1)
-    """Outer steps between full unrolls of the unperturbed θ on 2·pairs held-out seeds, which choose the best θ."""
-    outer: OuterConfig = field(default_factory=OuterConfig)
-    scale: ScaleConfig = field(default_factory=ScaleConfig, hash=False)
-
-    def check_together(self, prefix: str) -> None:
-        """Truncation ≤ shortest unroll ≤ longest unroll; batches share out the pairs evenly."""
-        if self.min_length > self.max_length:
-            allowed = f"at most {prefix}max_length={self.max_length}"
-            raise ConfigError.value(f"{prefix}min_length", self.min_length, allowed)
-        if self.truncation > self.min_length:
-            allowed = f"at most the shortest unroll, {prefix}min_length={self.min_length}"
-            raise ConfigError.value(f"{prefix}truncation", self.truncation, allowed)
-        if self.particles_per_batch is not None and self.pairs % self.particles_per_batch:
-            divisors = ", ".join(str(n) for n in range(1, self.pairs + 1) if self.pairs % n == 0)
-            allowed = f"null or a divisor of {prefix}pairs={self.pairs}: {divisors}"
-            raise ConfigError.value(f"{prefix}particles_per_batch", self.particles_per_batch, allowed)
-
-
-@dataclass(frozen=True)
 class CoordinateCheckConfig:
     """Widths, or depths, and times at which pre-activation changes are measured (µLO, figure 2)."""
 
-    widths: list[int] = setting([64, 128, 256, 512, 1024, 2048], low=1)
+    widths: list[int] = setting([64, 128, 256, 512], low=1)
     depths: list[int] | None = setting(None, low=2, high=1024)
-    """Compares these depths at the task's own width, and no widths; null: compares the widths."""
+    """Compares these depths at the task's one width, as [2, 4, 8, 16], and no widths; null: compares the widths."""
     times: list[int] = setting([1, 10, 100], low=1)
+    """Optimizer steps after which changes are measured."""
     seeds: int = setting(3, low=1)
     meta_train: bool = False
     """Meta-trains θ first, as mode=main does, and checks the evaluation's task. false: θ is given, or fresh."""
     tolerance: float = setting(0.1, above=0)
-    """Largest |slope| of log std over log width, or log depth, that counts as independent of it."""
+    """Largest |slope| of log std over log width (log depth) that passes under µP (CompleteP)."""
 
     def check_together(self, prefix: str) -> None:
         """A slope needs two different widths, or depths."""
@@ -148,20 +68,28 @@ class Config:
     """The whole configuration of one job."""
 
     mode: str = setting("main", choices=MODES)
+    """`main` meta-trains, or tunes a baseline, then evaluates; the others do one thing."""
     name: str | None = None
     """What results call the optimizer, such as µLO_M; null: its own name."""
     scale: str | None = setting(None, choices=SCALES)
     """Of a sweep: `cpu` (hours on 2 cores), `paper` (the paper's sizes) or `smoke` (seconds)."""
     seed: int = setting(0, low=0, high=2**31 - 1)
+    """The root of all randomness."""
     run_dir: str | None = setting(None, path=True)
+    """null: `runs/<optimizer>-<task>-<recipe>-seed<seed>-<hash of the settings>`."""
     checkpoint: str | None = setting(None, path=True)
+    """mode=evaluate and coordinate_check: a run directory, or a folder under its checkpoints/."""
     reference: str | None = setting(None, path=True)
+    """An npz file with Haiku's names: for mode=verify a trajectory to replay; mode=evaluate and coordinate_check take θ
+    from it."""
     distributed: str = setting("auto", choices=("auto", "always", "never"))
+    """`auto`: several processes where the launcher started several."""
     state_dtype: str = setting("float32", choices=("float32", "bfloat16"))
-    """In which optimizers keep their moments while they train; θ does not depend on it."""
-    optimizer: Any = field(default_factory=lambda: Schemas("optimizer")["velo"]())
-    task: Any = field(default_factory=MLPConfig)
-    data: Any = field(default_factory=EmbeddedDataConfig)
+    """In which optimizers keep their moments while they train (bfloat16: rounded at random, right on average); θ does
+    not depend on it."""
+    optimizer: Any = setting(lambda: Schemas("optimizer")["velo"](), group="optimizer")
+    task: Any = setting(MLPConfig(name="mlp_multiwidth", widths=[16, 64]), group="task")
+    data: Any = setting(EmbeddedDataConfig(), group="data")
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
@@ -191,10 +119,11 @@ class Config:
         checked = self.evaluated.task
         if self.mode == "coordinate_check" and len(checked.parts) > 1:
             raise ConfigError("mode=coordinate_check needs one architecture: choose a member, as task=transformer.")
-        if self.mode == "coordinate_check" and self.coordinate_check.depths and not hasattr(checked, "width"):
+        widths = checked.parts[0].all_widths
+        if self.mode == "coordinate_check" and self.coordinate_check.depths and len(widths) > 1:
             raise ConfigError(
-                f"coordinate_check.depths compares networks of one width, and task={checked.name} has several: "
-                f"choose task={checked.name.removesuffix('_multiwidth')} with task.width=…, or set depths to null."
+                f"coordinate_check.depths compares networks of one width, and task={checked.name} has {widths}: "
+                f"choose task={checked.parts[0].architecture} with task.width=…, or set depths to null."
             )
         if self.mode == "meta_train" and not learned:
             raise ConfigError(
@@ -227,8 +156,8 @@ class Config:
 
     def data_of(self, part: TaskBase) -> DataConfig:
         """What one architecture of the task learns from."""
-        mixed_text = isinstance(self.task, MixedConfig) and part.family == "transformer"
-        return self.task.text if mixed_text else self.data
+        data: DataConfig = self.task.data_of(part, self.data)
+        return data
 
     @property
     def contestant(self) -> str:
@@ -262,16 +191,3 @@ def _check_belongs(key: str, value: str | None, mode: str, needed: tuple[str, ..
     allowed = dict.fromkeys(needed + also)
     if value is not None and mode not in allowed:
         raise ConfigError.value(key, value, f"only in mode={' or mode='.join(allowed)}", f"The mode is {mode}.")
-
-
-__all__ = [
-    "Config",
-    "CoordinateCheckConfig",
-    "DataConfig",
-    "EvaluationConfig",
-    "OuterConfig",
-    "PlanConfig",
-    "RecipeConfig",
-    "ScaleConfig",
-    "TaskConfig",
-]

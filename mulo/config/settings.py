@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Collection
 from dataclasses import MISSING, Field, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -15,15 +16,22 @@ def setting(
     above: float | None = None,
     high: float | None = None,
     below: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    choices: Collection[str] | None = None,
     path: bool = False,
+    group: str | None = None,
+    each: bool = False,
 ) -> Any:
     """A dataclass field with its allowed range: `low` ≤ x ≤ `high`, `above` < x < `below`, or one of `choices`.
 
     The range of a list holds for each of its entries, and a list must not be empty. A `path` may begin with `~`.
+    What belongs to a `group` of the registry is settings of one of its schemas, whose selector says which; with `each`
+    a mapping from names to such settings. A default may be a function that makes it.
     """
-    limits = {"low": low, "above": above, "high": high, "below": below, "choices": choices}
-    metadata = {"limits": {name: limit for name, limit in limits.items() if limit is not None}, "path": path}
+    limits: dict[str, Any] = {"low": low, "above": above, "high": high, "below": below, "choices": choices}
+    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    metadata = {"limits": limits, "path": path, "group": group, "each": each}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -1,9 +1,10 @@
-"""Settings of the optimizees."""
+"""Settings of the optimizees: one class per architecture, whatever the number of its networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+from mulo.config.data import StdlibTextDataConfig
 from mulo.config.settings import setting
 from mulo.errors import ConfigError
 
@@ -11,8 +12,16 @@ PARAMETRIZATIONS = ("sp", "mup")
 ACTIVATIONS = ("relu", "gelu", "tanh")
 TASK_PARAMETRIZATIONS = (*PARAMETRIZATIONS, "completep", "mup_but_hidden", "mup_but_output", "mup_but_attention")
 POSITIONS = ("learned", "none")
-FAMILIES = ("mlp", "transformer", "vit", "resnet")
+MEMBERS = ("mlp", "transformer", "vit", "resnet")
 AUGMENTATIONS = ("none", "global", "tensor", "parameter")
+DEFAULT_WIDTH = 32
+
+
+class Size(NamedTuple):
+    """What networks of one architecture differ in."""
+
+    width: int
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -27,22 +36,37 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class TaskBase:
-    """What every task has."""
+    """What every architecture has: the sizes of its networks, and how they are parametrized and drawn."""
 
-    family: ClassVar[str]
-    """Its architecture, whatever the number of widths."""
+    label: ClassVar[str]
+    """Its name in tables and pictures."""
+    network: ClassVar[str | type]
+    """The class of its networks, as `module:Class`, which is imported when the first is built."""
+    reads: ClassVar[tuple[str, ...]]
+    """The kinds of data that it can read."""
     residual: ClassVar[bool] = True
     """Whether it has residual blocks, which CompleteP scales."""
     attends: ClassVar[bool] = False
     """Whether it has attention, whose logits µP scales."""
 
+    name: str = ""
+    """What run directories call it."""
+    architecture: str = ""
+    """Chooses the settings below."""
+    width: int | None = setting(None, low=1, high=1_000_000)
+    """Of one network; null: 32, or several `widths`."""
+    widths: list[int] | None = setting(None, low=1, high=1_000_000)
+    """Of several networks, each with a meta-gradient of its own; null: one of `width`."""
     depth: int = setting(3, low=1, high=1024)
     """Hidden layers or blocks."""
+    depths: list[int] | None = setting(None, low=1, high=1024)
+    """Several depths, each at every width, instead of `depth`; null: that one."""
     batch_size: int = setting(64, low=1)
     parametrization: str | None = setting(None, choices=TASK_PARAMETRIZATIONS)
     """null follows the optimizer; a value overrides it, for ablations. `mup_but_…` is µP with one part as in SP."""
     weight_init: str = setting("normal", choices=("normal", "truncated_normal"))
-    """`truncated_normal` is cut at two standard deviations, its variance uncorrected, as in the authors' code."""
+    """Standard deviation 1/√fan_in. `truncated_normal` is cut at two of them, its variance uncorrected (0.88/√fan_in),
+    as in the authors' code."""
     bias_init: str = setting("zeros", choices=("zeros", "normal"))
     """Biases under µP: `normal` is N(0, 1), as in the authors' code."""
     output_init: str = setting("zeros", choices=("zeros", "normal"))
@@ -59,93 +83,64 @@ class TaskBase:
         if self.parametrization == "mup_but_attention" and not self.attends:
             advice = "This network has no attention."
             raise ConfigError.value(f"{prefix}parametrization", self.parametrization, "another one", advice)
+        if self.width is not None and self.widths is not None:
+            advice = f"Set one of them to null, or choose a task of one width, such as task={self.architecture}."
+            raise ConfigError.value(f"{prefix}width", self.width, f"null beside {prefix}widths={self.widths}", advice)
         for key in ("widths", "depths"):
-            sizes = getattr(self, key, None) or []
+            sizes = getattr(self, key) or []
             if len(set(sizes)) < len(sizes):
                 raise ConfigError.value(f"{prefix}{key}", sizes, "a list without repetitions")
 
-    @property
-    def blocks(self) -> int:
-        """Residual blocks, one after the other."""
-        return self.depth
+    def blocks(self, depth: int) -> int:
+        """Residual blocks of a network, one after the other."""
+        return depth
 
     @property
     def all_widths(self) -> list[int]:
         """Of its networks, in the order given."""
-        raise NotImplementedError
+        return list(self.widths or [self.width or DEFAULT_WIDTH])
 
-    @property
-    def all_depths(self) -> list[int]:
-        """Of its networks: every width has every depth."""
-        return list(getattr(self, "depths", None) or [self.depth])
+    def sizes(self, widths: Sequence[int] | None = None, depths: Sequence[int] | None = None) -> list[Size]:
+        """Every width at every depth, those given or its own."""
+        return [Size(w, d) for d in depths or self.depths or [self.depth] for w in widths or self.all_widths]
 
     @property
     def parts(self) -> Sequence["TaskBase"]:
         """One architecture: itself."""
         return [self]
 
-
-@dataclass(frozen=True)
-class _One:
-    """One width."""
-
-    width: int = setting(128, low=1, high=1_000_000)
-
-    @property
-    def all_widths(self) -> list[int]:
-        """The one width, as a list."""
-        return [self.width]
+    def data_of(self, part: "TaskBase", data: Any) -> Any:
+        """What a part learns from where the job's data are `data`: those."""
+        del part
+        return data
 
 
 @dataclass(frozen=True)
-class _Several:
-    """Several widths, and perhaps several depths, each network its own estimator in meta-training."""
+class MLPConfig(TaskBase):
+    """MLP classifiers; depth 3 means 3 hidden layers, 4 matrices."""
 
-    widths: list[int] = setting([128, 512, 1024], low=1, high=1_000_000)
-    depths: list[int] | None = setting(None, low=1, high=1024)
-    """Several depths, each at every width, instead of `depth`; null: that one."""
+    label = "MLP"
+    network = "mulo.models.mlp:MLP"
+    reads = ("images", "features")
+    residual = False
 
-    @property
-    def all_widths(self) -> list[int]:
-        """All widths, in the order given."""
-        return list(self.widths)
-
-
-@dataclass(frozen=True)
-class MLPBase(TaskBase):
-    """Every MLP classifier; depth 3 means 3 hidden layers, 4 matrices."""
-
-    family: ClassVar[str] = "mlp"
-    residual: ClassVar[bool] = False
-
+    name: str = "mlp"
+    architecture: str = setting("mlp", choices=("mlp",))
     activation: str = setting("relu", choices=ACTIVATIONS)
 
 
 @dataclass(frozen=True)
-class MLPConfig(_One, MLPBase):
-    """One MLP classifier."""
-
-    name: str = setting("mlp", choices=("mlp",))
-
-
-@dataclass(frozen=True)
-class MLPMultiwidthConfig(_Several, MLPBase):
-    """The same MLP classifier at several widths."""
-
-    name: str = setting("mlp_multiwidth", choices=("mlp_multiwidth",))
-
-
-@dataclass(frozen=True)
-class AttentionBase(TaskBase):
+class AttentionConfig(TaskBase):
     """What networks of self-attention have."""
 
-    attends: ClassVar[bool] = True
+    attends = True
 
     heads: int = setting(4, low=1)
     head_size: int | None = setting(None, low=1)
     """null: width / heads."""
     activation: str = setting("gelu", choices=ACTIVATIONS)
     positions: str = setting("learned", choices=POSITIONS)
+    """`none` as in the authors' code of transformers."""
     query_init: str = setting("normal", choices=("normal", "zeros"))
     """`zeros`: attention starts uniform at every width (Yang et al. 2022, arXiv 2203.03466, appendix D.2)."""
     embedding_std: float = setting(1.0, above=0)
@@ -153,131 +148,97 @@ class AttentionBase(TaskBase):
 
 
 @dataclass(frozen=True)
-class TransformerBase(AttentionBase):
-    """Every causal language model."""
+class TransformerConfig(AttentionConfig):
+    """Causal language models (pre-LN)."""
 
-    family: ClassVar[str] = "transformer"
+    label = "Transformer"
+    network = "mulo.models.transformer:Transformer"
+    reads = ("tokens",)
 
-
-@dataclass(frozen=True)
-class TransformerConfig(_One, TransformerBase):
-    """One causal language model."""
-
-    name: str = setting("transformer", choices=("transformer",))
+    name: str = "transformer"
+    architecture: str = setting("transformer", choices=("transformer",))
 
 
 @dataclass(frozen=True)
-class TransformerMultiwidthConfig(_Several, TransformerBase):
-    """The same causal language model at several widths."""
+class ViTConfig(AttentionConfig):
+    """Vision transformers."""
 
-    name: str = setting("transformer_multiwidth", choices=("transformer_multiwidth",))
+    label = "ViT"
+    network = "mulo.models.vit:ViT"
+    reads = ("images",)
 
-
-@dataclass(frozen=True)
-class ViTBase(AttentionBase):
-    """Every vision transformer."""
-
-    family: ClassVar[str] = "vit"
-
+    name: str = "vit"
+    architecture: str = setting("vit", choices=("vit",))
     patch: int = setting(2, low=1)
     """Height and width of a patch in pixels."""
 
 
 @dataclass(frozen=True)
-class ViTConfig(_One, ViTBase):
-    """One vision transformer."""
+class ResNetConfig(TaskBase):
+    """Residual networks of basic blocks; depth is that of each stage."""
 
-    name: str = setting("vit", choices=("vit",))
+    label = "ResNet"
+    network = "mulo.models.resnet:ResNet"
+    reads = ("images",)
 
-
-@dataclass(frozen=True)
-class ViTMultiwidthConfig(_Several, ViTBase):
-    """The same vision transformer at several widths."""
-
-    name: str = setting("vit_multiwidth", choices=("vit_multiwidth",))
-
-
-@dataclass(frozen=True)
-class ResNetBase(TaskBase):
-    """Every residual network; its depth is that of each stage."""
-
-    family: ClassVar[str] = "resnet"
-
+    name: str = "resnet"
+    architecture: str = setting("resnet", choices=("resnet",))
+    depth: int = setting(1, low=1, high=1024)
+    """Blocks per stage."""
     stages: int = setting(2, low=1, high=8)
     """Each but the first halves the image and doubles the channels."""
     groups: int = setting(8, low=1)
     """Of the GroupNorms."""
     activation: str = setting("relu", choices=ACTIVATIONS)
 
-    @property
-    def blocks(self) -> int:
-        """Residual blocks, one after the other."""
-        return self.depth * self.stages
+    def blocks(self, depth: int) -> int:
+        """Residual blocks of a network, one after the other."""
+        return depth * self.stages
 
 
-@dataclass(frozen=True)
-class ResNetConfig(_One, ResNetBase):
-    """One residual network."""
-
-    name: str = setting("resnet", choices=("resnet",))
-
-
-@dataclass(frozen=True)
-class ResNetMultiwidthConfig(_Several, ResNetBase):
-    """The same residual network at several widths."""
-
-    name: str = setting("resnet_multiwidth", choices=("resnet_multiwidth",))
+def _member(schema: type, name: str) -> Any:
+    return field(default_factory=lambda: schema(name=name, widths=[16, 64]))
 
 
 @dataclass(frozen=True)
 class MixedConfig:
-    """Several architectures at once, each network its own estimator in meta-training."""
+    """Several architectures at once, each network with a meta-gradient of its own, all weighing the same."""
 
-    name: str = setting("mixed", choices=("mixed",))
-    members: list[str] = setting(["mlp", "transformer", "vit", "resnet"], choices=FAMILIES)
+    name: str = "mixed"
+    architecture: str = setting("mixed", choices=("mixed",))
+    members: list[str] = setting([*MEMBERS], choices=MEMBERS)
     """Which of the groups below take part."""
     parametrization: str | None = setting(None, choices=PARAMETRIZATIONS)
     """Of all members; null follows the optimizer."""
-    mlp: MLPMultiwidthConfig = field(default_factory=MLPMultiwidthConfig)
-    transformer: TransformerMultiwidthConfig = field(default_factory=TransformerMultiwidthConfig)
-    vit: ViTMultiwidthConfig = field(default_factory=ViTMultiwidthConfig)
-    resnet: ResNetMultiwidthConfig = field(default_factory=ResNetMultiwidthConfig)
-    text: Any = None
-    """The transformer's dataset, as in `data=`; the others follow `data`."""
+    mlp: MLPConfig = _member(MLPConfig, "mlp_multiwidth")
+    transformer: TransformerConfig = _member(TransformerConfig, "transformer_multiwidth")
+    vit: ViTConfig = _member(ViTConfig, "vit_multiwidth")
+    resnet: ResNetConfig = _member(ResNetConfig, "resnet_multiwidth")
+    text: Any = setting(StdlibTextDataConfig(), group="data")
+    """What members that read text learn from, as in `data=`; the others follow `data`."""
 
     @property
     def parts(self) -> Sequence[TaskBase]:
         """The members' settings, under the parametrization of all."""
         return [replace(getattr(self, name), parametrization=self.parametrization) for name in self.members]
 
+    def data_of(self, part: TaskBase, data: Any) -> Any:
+        """What a member learns from where the job's data are `data`."""
+        return self.text if "tokens" in part.reads else data
+
     def check_together(self, prefix: str) -> None:
         """A member given twice would count double; a parametrization of its own would be passed over."""
         if len(set(self.members)) < len(self.members):
             raise ConfigError.value(f"{prefix}members", self.members, "a list without repetitions")
-        for name in FAMILIES:
+        for name in MEMBERS:
             own = getattr(self, name).parametrization
             if own is not None:
                 advice = f"{prefix}parametrization holds for all members."
                 raise ConfigError.value(f"{prefix}{name}.parametrization", own, "null", advice)
 
 
-SingleTask: TypeAlias = MLPConfig | TransformerConfig | ViTConfig | ResNetConfig
-SeveralTask: TypeAlias = (
-    MLPMultiwidthConfig | TransformerMultiwidthConfig | ViTMultiwidthConfig | ResNetMultiwidthConfig
-)
-TaskConfig: TypeAlias = SingleTask | SeveralTask | MixedConfig
-TASKS = {
-    config().name: config
-    for config in (
-        MLPConfig,
-        MLPMultiwidthConfig,
-        TransformerConfig,
-        TransformerMultiwidthConfig,
-        ViTConfig,
-        ViTMultiwidthConfig,
-        ResNetConfig,
-        ResNetMultiwidthConfig,
-        MixedConfig,
-    )
+TaskConfig: TypeAlias = TaskBase | MixedConfig
+ARCHITECTURES = {
+    schema().architecture: schema for schema in (MLPConfig, TransformerConfig, ViTConfig, ResNetConfig, MixedConfig)
 }
-"""Schemas by `task=<name>`."""
+"""Schemas by `task.architecture`."""

@@ -80,9 +80,8 @@ def _result(cell: Cell, outcome: Rollout, seed: int) -> Result:
 
 def _row(cell: Cell, seed: int, train: float, test: float, status: str) -> Result:
     task = cell.task
-    return Result(
-        cell.name, cell.parametrization, task.family, task.width, task.depth, cell.steps, seed, train, test, status
-    )
+    head = cell.name, cell.parametrization, task.architecture, task.width, task.depth, cell.steps
+    return Result(*head, seed, train, test, status)
 
 
 def _progress_after(before: int, on_progress: Callable[[int, float], None], done: int, loss: float) -> None:

@@ -59,7 +59,7 @@ def tuning_of(config: Config) -> Contestant:
 
 def tuned_width(config: Config, part: TaskBase) -> int:
     """Where settings are compared: on the largest width that a learned optimizer would be meta-trained on."""
-    same = [own for own in config.task.parts if own.family == part.family]
+    same = [own for own in config.task.parts if own.architecture == part.architecture]
     return config.tuning.width or max((same or [part])[0].all_widths)
 
 

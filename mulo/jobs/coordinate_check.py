@@ -1,7 +1,6 @@
 """mode=coordinate_check: do pre-activations move by the same amounts at every width, or at every depth?"""
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -52,10 +51,8 @@ def coordinate_check(job: JobContext, theta: Theta) -> int:
 
 
 def _tasks(config: Config, part: TaskBase, dataset: Dataset) -> list[SupervisedTask]:
-    settings, scheme = config.coordinate_check, config.parametrization
-    if settings.depths is None:
-        return make_tasks(part, scheme, dataset, settings.widths)
-    return [task for depth in settings.depths for task in make_tasks(replace(part, depth=depth), scheme, dataset)]
+    widths = config.coordinate_check.widths if config.coordinate_check.over == "width" else None
+    return make_tasks(part, config.parametrization, dataset, widths, config.coordinate_check.depths)
 
 
 def _say(config: Config, rows: list[check.Row], folder: Path, console: Console) -> int:

@@ -30,7 +30,7 @@ def trained_widths(config: Config, part: TaskBase) -> list[int]:
         if config.checkpoint is None:
             return []
         task = parse_group("task", checkpoint.read_meta(config.checkpoint).config["task"])
-    return [width for own in task.parts if own.family == part.family for width in own.all_widths]
+    return [width for own in task.parts if own.architecture == part.architecture for width in own.all_widths]
 
 
 def evaluate(job: JobContext, theta_of: ThetaOf) -> None:
@@ -43,9 +43,9 @@ def evaluate(job: JobContext, theta_of: ThetaOf) -> None:
     """
     parts, cells = job.config.evaluated.task.parts, _cells(job.config, theta_of)
     for part in parts:
-        place = job.folder if len(parts) == 1 else job.folder / part.family
+        place = job.folder if len(parts) == 1 else job.folder / part.architecture
         record = Record(place)
-        own = [cell for cell in cells if cell.task.family == part.family]
+        own = [cell for cell in cells if cell.task.architecture == part.architecture]
         if not _run(job, own, record):
             raise Interrupted(
                 int(job.stop.signal_number or 0),
@@ -79,7 +79,7 @@ def _said(cells: Sequence[Cell], seeds: int) -> str:
     tasks = [cell.task for cell in cells]
     sizes = f"widths {each([task.width for task in tasks])}, depths {each([task.depth for task in tasks])}"
     steps = each([cell.steps for cell in cells])
-    return f"{names} on {label_of_family(tasks[0].family)} of {sizes}, {steps} steps, {seeds} seeds"
+    return f"{names} on {label_of_family(tasks[0].architecture)} of {sizes}, {steps} steps, {seeds} seeds"
 
 
 def _shared(devices: int) -> str:
@@ -112,7 +112,7 @@ def _report(job: JobContext, part: TaskBase, record: Record) -> None:
         suffix = "" if len(groups) == 1 else f"_d{depth}_n{steps}"
         _draw(job, part, members, record, suffix)
         for name in ("loss_over_width", "curves"):
-            sent = f"{name}{suffix}/{part.family}" if several else f"{name}{suffix}"
+            sent = f"{name}{suffix}/{part.architecture}" if several else f"{name}{suffix}"
             job.mirror.picture(sent, job.folder / f"{name}{suffix}.png")
     job.console.print(f"Results: {record.results_path}, figures beside it.", soft_wrap=True)
 
@@ -128,7 +128,7 @@ def _groups(summaries: Sequence[Summary]) -> dict[tuple[int, int], list[Summary]
 def _draw(job: JobContext, part: TaskBase, summaries: Sequence[Summary], record: Record, suffix: str) -> None:
     config, folder = job.config, job.folder
     depth, steps = summaries[0].depth, summaries[0].steps
-    what, on = label_of_family(part.family), dataset_of(config.evaluated, part).name
+    what, on = label_of_family(part.architecture), dataset_of(config.evaluated, part).name
     title = f"{what}, depth {depth}, {steps} steps on {on}"
     plots.loss_over_width(summaries, folder / f"loss_over_width{suffix}", trained_widths(config, part), title)
     largest = max(widths(config.evaluated, part))

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from mulo.config import Config, parse
+from mulo.config import Config
 from mulo.errors import ConfigError, MuloError
 from mulo.evaluation.coordinate_rows import read_rows
 from mulo.evaluation.results import CurveKey, Result, read_csv, read_curves
 from mulo.jobs.varied import flattened, varied
-from mulo.process import preparation_time, status
+from mulo.process import preparation_time, run_directory, status
 from mulo.reporting import metrics
 from mulo.reporting.plots import running_median
 from mulo.reporting.record import Job, Loss, Movement, Preparation, Record
@@ -46,7 +45,7 @@ def jobs_of(folder: Path) -> list[Found]:
             "report.of", folder, "a record, or a directory that holds the run directories of a sweep's jobs",
             "There is no config.yaml in any folder in it. Sweeps write into runs/<sweep>-<scale>/.",
         )  # fmt: skip
-    found = [Found(place, _config(place / "config.yaml")) for place in places]
+    found = [Found(place, run_directory.read(place / "config.yaml")) for place in places]
     sweeps = dict.fromkeys((job.config.sweep.name, job.config.scale) for job in found)
     if len(sweeps) > 1:
         names = ", ".join(f"{name or 'no sweep'} ({scale})" for name, scale in sweeps)
@@ -54,13 +53,6 @@ def jobs_of(folder: Path) -> list[Found]:
             "report.of", folder, "the jobs of one sweep at one scale", f"Here are those of {names}."
         )
     return found
-
-
-def _config(path: Path) -> Config:
-    try:
-        return parse(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
-    except Exception as error:  # YAML errors come in many kinds
-        raise ConfigError(f"{path} is not readable as the configuration of a job: {error}") from error
 
 
 def gather(folder: Path) -> Record:
@@ -130,7 +122,7 @@ def _evaluations(job: Found) -> Iterator[Path]:
 
 def _loss(config: Config, row: Result, keys: Sequence[str], curves: Mapping[str, np.ndarray]) -> Loss:
     own = config.evaluated
-    part = next((part for part in own.task.parts if part.family == row.task), own.task.parts[0])
+    part = next((part for part in own.task.parts if part.architecture == row.task), own.task.parts[0])
     result = row._replace(status=without_places(row.status))
     initial = float(curves[row.key][row.seed, 0]) if row.key in curves else math.nan
     return Loss(result, own.data_of(part).name, config.seed, _settings(config, keys), initial)
@@ -163,7 +155,7 @@ def _movements(job: Found, keys: Sequence[str]) -> list[Movement]:
     if not path.exists():
         return []
     part = config.task.parts[0]
-    head = (config.contestant, part.family, config.data_of(part).name, config.seed, _settings(config, keys))
+    head = (config.contestant, part.architecture, config.data_of(part).name, config.seed, _settings(config, keys))
     return [Movement(*head, row) for row in read_rows(path)]
 
 
@@ -192,7 +184,7 @@ def _guessed(folder: Path) -> str:
 
 def _trained(config: Config) -> dict[str, list[int]]:
     learned = config.mode == "main" and config.optimizer.learned
-    return {part.family: part.all_widths for part in config.task.parts} if learned else {}
+    return {part.architecture: part.all_widths for part in config.task.parts} if learned else {}
 
 
 def _preparation(job: Found) -> Preparation:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from mulo.config import Config, TaskBase
-from mulo.config.tasks import AttentionBase
 from mulo.jobs.contestants import tasks
 from mulo.models.attention import head_size
 from mulo.reporting.parameter_table import ParameterRow, parameter_table, write_parameters
@@ -17,7 +16,7 @@ def parameters(config: Config, folder: Path) -> int:
     for task in tasks(config):
         own = [_row(config, task, path) for path in task.parameters]
         console.print(parameter_table(own, f"{task.name}, {task.parametrization}, under {config.optimizer.name}"))
-        for line in _besides(task, next(part for part in config.task.parts if part.family == task.family)):
+        for line in _besides(task, next(part for part in config.task.parts if part.architecture == task.architecture)):
             console.print(line, soft_wrap=True)
         rows += own
     write_parameters(rows, folder / "parameters.csv")
@@ -46,9 +45,9 @@ def _row(config: Config, task: SupervisedTask, path: str) -> ParameterRow:
 def _besides(task: SupervisedTask, part: TaskBase) -> list[str]:
     """What the parametrization scales that is no parameter."""
     lines = []
-    if isinstance(part, AttentionBase):
-        size = head_size(part, task.width)
+    if part.attends:
+        size = head_size(part, task.width)  # type: ignore[arg-type]
         lines.append(f"Attention logits: q·k × {task.scheme.logit_scale(size):.4g}, heads of size {size}.")
     if part.residual:
-        lines.append(f"Residual branches: × {task.scheme.branch:.4g}, {part.blocks} blocks.")
+        lines.append(f"Residual branches: × {task.scheme.branch:.4g}, {task.scheme.blocks} blocks.")
     return lines

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mulo.config import Config, to_dict
-from mulo.config.root import ScaleConfig
+from mulo.config.recipe import ScaleConfig
 
 _PLACE = Path("runs") / "theta"
 

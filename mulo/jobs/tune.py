@@ -40,7 +40,7 @@ def tune(job: JobContext) -> ThetaOf:
     found = {}
     for task in tasks:
         _try_all(job, task, grid, log)
-        found[task.family, task.width] = chosen = best(log.trials[task.family, task.width])
+        found[task.architecture, task.width] = chosen = best(log.trials[task.architecture, task.width])
         if not math.isfinite(chosen.loss):
             raise MuloError(f"Every one of the {len(grid)} settings of tuning.grid diverged on {task.name}.")
         said = ", ".join(f"{name} {value:g}" for name, value in chosen.settings.items())
@@ -50,16 +50,16 @@ def tune(job: JobContext) -> ThetaOf:
 
 def _place(config: Config, network: LayeredTask) -> Place:
     if config.tuning.each_width:
-        return network.family, network.width
-    part = next(part for part in config.evaluated.task.parts if part.family == network.family)
-    return network.family, tuned_width(config, part)
+        return network.architecture, network.width
+    part = next(part for part in config.evaluated.task.parts if part.architecture == network.architecture)
+    return network.architecture, tuned_width(config, part)
 
 
 def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TuningLog") -> None:
     config, stop = job.config, job.stop
     own, optimizer = config.tuning, with_state_dtype(config.optimizer, config.state_dtype)
     key = randomness.branch(randomness.root(config.seed), "tuning")
-    done = [trial.settings for trial in log.trials.get((task.family, task.width), [])]
+    done = [trial.settings for trial in log.trials.get((task.architecture, task.width), [])]
     missing = [settings for settings in grid if settings not in done]
     batches = [missing[i : i + own.settings_at_once] for i in range(0, len(missing), own.settings_at_once)]
     with progress(f"tuning on {task.name}", len(batches) * own.steps, 0, "mean loss") as bar:
@@ -88,10 +88,10 @@ class TuningLog:
 
     def add(self, task: LayeredTask, trials: Sequence[Trial]) -> None:
         """Appends trials on one network and writes the file."""
-        self.trials.setdefault((task.family, task.width), []).extend(trials)
+        self.trials.setdefault((task.architecture, task.width), []).extend(trials)
         rows = [
-            {"task": family, "width": width, **trial.settings, "train_loss": trial.loss}
-            for (family, width), own in self.trials.items()
+            {"task": architecture, "width": width, **trial.settings, "train_loss": trial.loss}
+            for (architecture, width), own in self.trials.items()
             for trial in own
         ]
         with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:

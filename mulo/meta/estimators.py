@@ -28,9 +28,10 @@ from jax.sharding import Mesh
 
 from mulo import randomness
 from mulo.config import RecipeConfig
+from mulo.config.estimators import EstimatorTraits
 from mulo.devices import SPLIT, WHOLE, LaidOut, gathered, particle_mesh, replicate, shared_out, split
 from mulo.meta.batches import batched
-from mulo.meta.particles import HELD, Particles, both, initial, perturbations, renewed, restarted, sides
+from mulo.meta.particles import Particles, both, initial, perturbations, renewed, restarted, sides
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 from mulo.unroll import Training, start, unroll
 
@@ -115,7 +116,7 @@ class Estimator:
         """
         particles = self._renew(theta, particles, step, key)
         thetas, xi, keys = self._perturb(theta, particles.xi, key)
-        truncations = int(particles.length[0]) // self.recipe.truncation if self.recipe.estimator == "es" else 1
+        truncations = int(particles.length[0]) // self.recipe.truncation if self.recipe.traits.whole else 1
         lengths, training, losses = both(particles.length), particles.training, []
         for i in range(truncations):
             training, summed = self.advance(thetas, training, lengths, keys, i, step)
@@ -132,7 +133,7 @@ class Estimator:
 
     def _perturb(self, theta: Theta, xi: Theta, key: Array) -> "_Perturbed":
         recipe = self.recipe
-        return _perturb(theta, xi, key, recipe.sigma, recipe.pairs, recipe.estimator)
+        return _perturb(theta, xi, key, recipe.sigma, recipe.pairs, recipe.traits)
 
     def _advance(
         self, thetas: Theta, training: Training, lengths: Array, data: Any, keys: Array, index: Array
@@ -175,10 +176,10 @@ class _Perturbed(NamedTuple):
     """[2·pairs] keys of the minibatches, the same for both sides of a pair."""
 
 
-@partial(jax.jit, static_argnames=("sigma", "pairs", "estimator"))
-def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, estimator: str) -> _Perturbed:
-    epsilon = xi if estimator in HELD else perturbations(theta, sigma, key, pairs)
-    xi = jax.tree.map(jnp.add, xi, epsilon) if estimator == "pes" else epsilon
+@partial(jax.jit, static_argnames=("sigma", "pairs", "traits"))
+def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, traits: EstimatorTraits) -> _Perturbed:
+    epsilon = xi if traits.held else perturbations(theta, sigma, key, pairs)
+    xi = jax.tree.map(jnp.add, xi, epsilon) if traits.summed else epsilon
     keys = randomness.each(randomness.branch(key, "data"), pairs)
     return _Perturbed(sides(theta, epsilon), xi, both(keys))
 

@@ -17,11 +17,6 @@ from mulo.devices import local, split
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 from mulo.unroll import Training, start
 
-HELD = ("es_single", "nres")
-"""Estimators that draw ε at an unroll's start and hold it over its outer steps; the others draw one per outer step."""
-LOCKSTEP = ("es", "es_single")
-"""Estimators under which all particles of a task start and end together, with one length."""
-
 
 class Particles(NamedTuple):
     """State of all particles of one task; leading axis [pairs], in `training` [2·pairs] (+ and − of each pair)."""
@@ -29,7 +24,7 @@ class Particles(NamedTuple):
     training: Training
     xi: Theta
     """ξ, by which loss differences are weighed: the sum of a particle's perturbations since its unroll began (PES), the
-    one that it holds (`HELD`), or the last one."""
+    one that it holds, or the last one."""
     age: Array
     """[pairs] inner steps since the unroll began."""
     length: Array
@@ -66,12 +61,12 @@ def to_truncations(steps: Array, truncation: int) -> Array:
 def draw_offsets(recipe: RecipeConfig, key: Array, lengths: Array) -> Array:
     """[count] ages at which first unrolls start, whole truncations before their end.
 
-    Uniform in [0, start_offset), to the nearest truncation; under NRES uniform over all truncations of the unroll, and
-    0 where particles go in lockstep.
+    0 where particles go in lockstep; uniform over all truncations of the unroll where they are spread (NRES), else
+    uniform in [0, start_offset), to the nearest truncation.
     """
-    if recipe.estimator in LOCKSTEP:
+    if recipe.traits.lockstep:
         return jnp.zeros_like(lengths)
-    if recipe.estimator == "nres":
+    if recipe.traits.spread:
         return recipe.truncation * jax.random.randint(key, lengths.shape, 0, lengths // recipe.truncation, jnp.int32)
     drawn = jax.random.uniform(key, lengths.shape, jnp.float32, maxval=recipe.start_offset)
     aligned = recipe.truncation * jnp.round(drawn / recipe.truncation).astype(jnp.int32)
@@ -91,7 +86,7 @@ def renewed(
 ) -> tuple[Renewal, Theta, Array, Array]:
     """Draws this outer step's new starts: first ξ, age and length of the particles at their end."""
     pairs, ended = len(age), age >= length
-    lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.estimator in LOCKSTEP else pairs)
+    lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.traits.lockstep else pairs)
     lengths = jnp.broadcast_to(lengths, (pairs,))
     ages = jnp.where(step == 0, draw_offsets(recipe, randomness.branch(key, "offset"), lengths), 0)
     renewal = Renewal(ended, lengths, randomness.each(randomness.branch(key, "init"), pairs))
@@ -101,7 +96,7 @@ def renewed(
 
 def _first_xi(recipe: RecipeConfig, xi: Theta, key: Array) -> Theta:
     """The ε held from here on, or 0 where every outer step draws its own."""
-    if recipe.estimator not in HELD:
+    if not recipe.traits.held:
         return jax.tree.map(jnp.zeros_like, xi)
     return perturbations(jax.tree.map(lambda x: x[0], xi), recipe.sigma, key, recipe.pairs)
 

@@ -1,12 +1,12 @@
 """The residual block of transformers: self-attention and an MLP, each behind a LayerNorm (pre-LN)."""
 
 from collections.abc import Generator
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from mulo.config.tasks import AttentionConfig, Size
 from mulo.errors import ConfigError
 from mulo.models.layers import ACTIVATIONS, Dense, Embedding, Maker, Norm, layer
 from mulo.parametrization import Role
@@ -16,27 +16,7 @@ Layers = Generator[Layer, None, Array]
 """Yields layers and returns the block's output."""
 
 
-class Heads(Protocol):
-    """What a block needs to know of its task's settings."""
-
-    @property
-    def heads(self) -> int:
-        """How many."""
-
-    @property
-    def head_size(self) -> int | None:
-        """Of each; None: width / heads."""
-
-    @property
-    def query_init(self) -> str:
-        """`normal`, or `zeros` for query matrices that start at 0."""
-
-    @property
-    def activation(self) -> str:
-        """Between the two matrices of the MLP."""
-
-
-def head_size(config: Heads, width: int) -> int:
+def head_size(config: AttentionConfig, width: int) -> int:
     """Entries of one head's queries; raises ConfigError where heads do not share the width evenly."""
     if config.head_size is None and width % config.heads:
         raise ConfigError.value("task.heads", config.heads, f"a divisor of the width {width}", "Or set task.head_size.")
@@ -53,7 +33,7 @@ class SelfAttention(nnx.Module):
         causal: whether a position sees only itself and those before it.
     """
 
-    def __init__(self, config: Heads, width: int, make: Maker, causal: bool) -> None:
+    def __init__(self, config: AttentionConfig, width: int, make: Maker, causal: bool) -> None:
         self.size, self.heads, self.causal = head_size(config, width), config.heads, causal
         inner = self.heads * self.size
         self.query = Dense(make, width, inner, Role.HIDDEN, gain=float(config.query_init == "normal"))
@@ -93,7 +73,7 @@ class Block(nnx.Module):
         causal: as in `SelfAttention`.
     """
 
-    def __init__(self, config: Heads, width: int, make: Maker, causal: bool) -> None:
+    def __init__(self, config: AttentionConfig, width: int, make: Maker, causal: bool) -> None:
         self.attention_norm, self.mlp_norm = Norm(make, width), Norm(make, width)
         self.attention = SelfAttention(config, width, make, causal)
         self.up = Dense(make, width, 4 * width, Role.HIDDEN)
@@ -112,15 +92,15 @@ class Block(nnx.Module):
 
 
 class BlockStack(nnx.Module):
-    """A network of `depth` blocks `block_1` …, one after the other, and a LayerNorm after the last."""
+    """A network of `size.depth` blocks `block_1` …, one after the other, and a LayerNorm after the last."""
 
     positions: Embedding | None
 
-    def __init__(self, config: Heads, depth: int, width: int, make: Maker, causal: bool) -> None:
-        self.names = tuple(f"block_{i}" for i in range(1, depth + 1))
+    def __init__(self, config: AttentionConfig, size: Size, make: Maker, causal: bool) -> None:
+        self.names = tuple(f"block_{i}" for i in range(1, size.depth + 1))
         for name in self.names:
-            setattr(self, name, Block(config, width, make, causal))
-        self.norm = Norm(make, width)
+            setattr(self, name, Block(config, size.width, make, causal))
+        self.norm = Norm(make, size.width)
 
     def through_blocks(self, hidden: Array) -> Layers:
         """[batch, length, width] → the same shape; learned positions are added first."""

@@ -5,29 +5,29 @@ from math import prod
 
 from flax import nnx
 
-from mulo.config.tasks import MLPBase
+from mulo.config.tasks import MLPConfig, Size
 from mulo.models.layers import ACTIVATIONS, Dense, Maker, layer
 from mulo.parametrization import Role
 from mulo.types import Array, Layer
 
 
 class MLP(nnx.Module):
-    """MLP of `config.depth` hidden layers of one width: `input`, `hidden_1` … `hidden_<depth−1>`, `output`.
+    """MLP of some hidden layers of one width: `input`, `hidden_1` … `hidden_<depth−1>`, `output`.
 
     Args:
-        config: depth and activation.
-        width: size of every hidden layer.
-        input_shape: shape of one example, flattened on entry.
+        config: activation.
+        size: number of hidden layers, and their width.
+        shape: of one example, flattened on entry.
         classes: number of logits.
         make: source of parameters.
     """
 
-    def __init__(self, config: MLPBase, width: int, input_shape: tuple[int, ...], classes: int, make: Maker) -> None:
-        self.names = ("input", *(f"hidden_{i}" for i in range(1, config.depth)), "output")
-        self.input = Dense(make, prod(input_shape), width, Role.INPUT)
+    def __init__(self, config: MLPConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+        self.names = ("input", *(f"hidden_{i}" for i in range(1, size.depth)), "output")
+        self.input = Dense(make, prod(shape), size.width, Role.INPUT)
         for name in self.names[1:-1]:
-            setattr(self, name, Dense(make, width, width, Role.HIDDEN))
-        self.output = Dense(make, width, classes, Role.OUTPUT)
+            setattr(self, name, Dense(make, size.width, size.width, Role.HIDDEN))
+        self.output = Dense(make, size.width, classes, Role.OUTPUT)
         self.activation = config.activation
 
     def layers(self, inputs: Array) -> Iterator[Layer]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from flax import nnx
 
-from mulo.config.tasks import ResNetBase
+from mulo.config.tasks import ResNetConfig, Size
 from mulo.errors import ConfigError
 from mulo.models.attention import Layers
 from mulo.models.layers import ACTIVATIONS, Convolution, Dense, Maker, Norm, layer, with_channels
@@ -25,7 +25,7 @@ class BasicBlock(nnx.Module):
         make: source of parameters.
     """
 
-    def __init__(self, config: ResNetBase, fan_in: int, fan_out: int, stride: int, make: Maker) -> None:
+    def __init__(self, config: ResNetConfig, fan_in: int, fan_out: int, stride: int, make: Maker) -> None:
         self.first = Convolution(make, fan_in, fan_out, 3, Role.HIDDEN, stride)
         self.second = Convolution(make, fan_out, fan_out, 3, Role.HIDDEN)
         self.first_norm, self.second_norm = (Norm(make, fan_out, config.groups) for _ in range(2))
@@ -49,24 +49,24 @@ class BasicBlock(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """`config.stages` stages of `config.depth` basic blocks; each stage halves the image and doubles the channels.
+    """`config.stages` stages of `size.depth` basic blocks; each stage halves the image and doubles the channels.
 
     Args:
-        config: stages, depth, activation and groups.
-        width: channels of the first stage.
-        input_shape: [height, width] or [height, width, channels] of an image.
+        config: stages, activation and groups.
+        size: blocks per stage, and channels of the first one.
+        shape: [height, width] or [height, width, channels] of an image.
         classes: number of logits.
         make: source of parameters.
     """
 
-    def __init__(self, config: ResNetBase, width: int, input_shape: tuple[int, ...], classes: int, make: Maker) -> None:
-        if width % config.groups:
-            raise ConfigError.value("task.groups", config.groups, f"a divisor of the width {width}")
-        self.input = Convolution(make, (*input_shape, 1)[2], width, 3, Role.INPUT)
-        self.norm = Norm(make, width, config.groups)
-        names, channels = [], width
+    def __init__(self, config: ResNetConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+        if size.width % config.groups:
+            raise ConfigError.value("task.groups", config.groups, f"a divisor of the width {size.width}")
+        self.input = Convolution(make, (*shape, 1)[2], size.width, 3, Role.INPUT)
+        self.norm = Norm(make, size.width, config.groups)
+        names, channels = [], size.width
         for stage in range(config.stages):
-            for index in range(config.depth):
+            for index in range(size.depth):
                 new = stage > 0 and index == 0
                 names.append(f"stage_{stage + 1}_block_{index + 1}")
                 fan_out = 2 * channels if new else channels

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mulo.config.tasks import TransformerBase
+from mulo.config.tasks import AttentionConfig, Size
 from mulo.models.attention import BlockStack
 from mulo.models.layers import Dense, Embedding, Maker, layer
 from mulo.parametrization import Role
@@ -13,21 +13,21 @@ class Transformer(BlockStack):
     """Predicts every token from those before it.
 
     Args:
-        config: depth, heads, activation and positions.
-        width: of the residual stream.
-        length: tokens of an example.
-        vocabulary: number of different tokens.
+        config: heads, activation and positions.
+        size: number of blocks, and width of the residual stream.
+        shape: [length] of an example.
+        classes: number of different tokens.
         make: source of parameters.
     """
 
-    def __init__(self, config: TransformerBase, width: int, length: int, vocabulary: int, make: Maker) -> None:
-        super().__init__(config, config.depth, width, make, causal=True)
-        self.embedding = Embedding(make, vocabulary, width)
-        self.positions = Embedding(make, length, width) if config.positions == "learned" else None
-        self.output = Dense(make, width, vocabulary, Role.OUTPUT)
+    def __init__(self, config: AttentionConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+        super().__init__(config, size, make, causal=True)
+        self.embedding = Embedding(make, classes, size.width)
+        self.positions = Embedding(make, shape[0], size.width) if config.positions == "learned" else None
+        self.output = Dense(make, size.width, classes, Role.OUTPUT)
 
     def layers(self, inputs: Array) -> Iterator[Layer]:
-        """Runs the network on tokens [batch, length]; logits are [batch, length, vocabulary]."""
+        """Runs the network on tokens [batch, length]; logits are [batch, length, classes]."""
         hidden = self.embedding(inputs)
         yield Layer("embedding", inputs, hidden, self.embedding)
         hidden = yield from self.through_blocks(hidden)

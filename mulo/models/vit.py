@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mulo.config.tasks import ViTBase
+from mulo.config.tasks import Size, ViTConfig
 from mulo.errors import ConfigError
 from mulo.models.attention import BlockStack
 from mulo.models.layers import Dense, Embedding, Maker, layer, with_channels
@@ -14,23 +14,23 @@ class ViT(BlockStack):
     """Classifies images.
 
     Args:
-        config: depth, heads, activation, positions and patch size.
-        width: of the residual stream.
-        input_shape: [height, width] or [height, width, channels] of an image; patches must fit evenly.
+        config: heads, activation, positions and patch size.
+        size: number of blocks, and width of the residual stream.
+        shape: [height, width] or [height, width, channels] of an image; patches must fit evenly.
         classes: number of logits.
         make: source of parameters.
     """
 
-    def __init__(self, config: ViTBase, width: int, input_shape: tuple[int, ...], classes: int, make: Maker) -> None:
-        super().__init__(config, config.depth, width, make, causal=False)
-        self.patch, (rows, columns, channels) = config.patch, (*input_shape, 1)[:3]
+    def __init__(self, config: ViTConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+        super().__init__(config, size, make, causal=False)
+        self.patch, (rows, columns, channels) = config.patch, (*shape, 1)[:3]
         if rows % self.patch or columns % self.patch:
             allowed = f"a common divisor of the images' height {rows} and width {columns}"
             raise ConfigError.value("task.patch", config.patch, allowed)
         tokens = (rows // self.patch) * (columns // self.patch)
-        self.input = Dense(make, self.patch**2 * channels, width, Role.INPUT)
-        self.positions = Embedding(make, tokens, width) if config.positions == "learned" else None
-        self.output = Dense(make, width, classes, Role.OUTPUT)
+        self.input = Dense(make, self.patch**2 * channels, size.width, Role.INPUT)
+        self.positions = Embedding(make, tokens, size.width) if config.positions == "learned" else None
+        self.output = Dense(make, size.width, classes, Role.OUTPUT)
 
     def layers(self, inputs: Array) -> Iterator[Layer]:
         """Runs the network on [batch, *input_shape]; logits are [batch, classes]."""

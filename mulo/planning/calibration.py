@@ -39,7 +39,7 @@ def measure(tasks: Sequence[Task], config: Optimizer, recipe: RecipeConfig, seco
     steps = [inner_step(task, config) for task in tasks]
     work = sum(step.total.flops for step in steps) * per_outer_step(recipe)
     rate = ASSUMED_FLOPS.get(jax.default_backend(), ELSEWHERE) * jax.local_device_count()
-    if whole and config.learned and recipe.estimator != "es" and work / rate < seconds / 2:
+    if whole and config.learned and not recipe.traits.whole and work / rate < seconds / 2:
         return _outer_steps(tasks, config, recipe, steps, seconds)
     return _pairs(tasks, config, recipe, seconds)
 

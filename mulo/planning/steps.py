@@ -49,8 +49,8 @@ def shapes(task: Task) -> tuple[Any, Any]:
 
 
 def truncations_per_outer_step(recipe: RecipeConfig) -> float:
-    """1, but for full ES, whose outer step is a whole unroll: the mean of its log-uniform length."""
-    if recipe.estimator != "es":
+    """1, but where an outer step is a whole unroll (full ES): the mean of its log-uniform length."""
+    if not recipe.traits.whole:
         return 1
     low, high = recipe.min_length, recipe.max_length
     mean = (high - low) / math.log(high / low) if high > low else low

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mulo import data
-from mulo.config import Config, to_dict
+from mulo.config import Config, parse, to_dict
 from mulo.errors import ConfigError, DataError
 from mulo.files import replacing
 from mulo.process import places
@@ -57,7 +57,7 @@ def check(config: Config) -> None:
         stored = path / "config.yaml"
         if not stored.exists():
             return
-    differing = list(_differences(_read(stored), to_dict(config)))
+    differing = list(_differences(to_dict(read(stored)), to_dict(config)))
     if differing:
         raise ConfigError(
             f"{said(config)} holds a run with other settings: {'; '.join(differing[:5])}. "
@@ -65,11 +65,12 @@ def check(config: Config) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Config:
+    """The configuration in a run directory, of whatever version; raises ConfigError where it is none."""
     try:
-        return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
+        return parse(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
     except Exception as error:  # YAML errors come in many kinds
-        raise ConfigError(f"{path} is not readable as a configuration: {error}") from error
+        raise ConfigError(f"{path} is not readable as the configuration of a job: {error}") from error
 
 
 def _differences(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -14,7 +14,6 @@ _PARAMETRIZATIONS = {
     "mup_but_output": "µP but output",
     "mup_but_attention": "µP but attention",
 }
-_FAMILIES = {"mlp": "MLP", "transformer": "Transformer", "vit": "ViT", "resnet": "ResNet"}
 
 
 def looks(learned: bool | None = None) -> Mapping[str, Look]:
@@ -30,9 +29,9 @@ def label(name: str) -> str:
     return known.label if known else _PARAMETRIZATIONS.get(name, name)
 
 
-def label_of_family(family: str) -> str:
-    """The printed name of an architecture."""
-    return _FAMILIES.get(family, family)
+def label_of_family(architecture: str) -> str:
+    """The printed name of an architecture; what is not known stays as it is."""
+    return getattr(Schemas("task").get(architecture), "label", architecture)
 
 
 def contestant(optimizer: str, parametrization: str) -> str:

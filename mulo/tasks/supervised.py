@@ -47,7 +47,7 @@ class SupervisedTask:
     """Predicts the labels of a dataset's examples with a Flax NNX model under softmax cross-entropy.
 
     Attributes:
-        family: its architecture, such as `mlp`.
+        architecture: of the network, such as `mlp`.
         build: makes the network from its `nnx.Rngs`; called under a trace.
         dataset: where the batches come from.
         batch_size: examples per minibatch.
@@ -56,7 +56,7 @@ class SupervisedTask:
         depth: number of its hidden layers or blocks, for reports.
     """
 
-    family: str
+    architecture: str
     build: Callable[[nnx.Rngs], Network]
     dataset: Dataset
     batch_size: int
@@ -67,7 +67,7 @@ class SupervisedTask:
     @property
     def name(self) -> str:
         """Such as `mlp_w128_d3`."""
-        return f"{self.family}_w{self.width}_d{self.depth}"
+        return f"{self.architecture}_w{self.width}_d{self.depth}"
 
     @property
     def parametrization(self) -> str:

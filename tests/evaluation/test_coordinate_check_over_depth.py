@@ -212,7 +212,7 @@ def test_the_last_block_of_a_transformer_moves_alike_under_complete_p_alone():
     settings = {"times": (2,), "seeds": 4, "key": root(0), "over": "depth"}
     slopes = {}
     for scheme in ("completep", "mup"):
-        tasks = [made for depth in (2, 8) for made in make_tasks(replace(task, depth=depth), scheme, dataset)]
+        tasks = make_tasks(task, scheme, dataset, depths=(2, 8))
         rows = check.coordinate_check(tasks, adam, adam.init(root(0)), inputs, names=("mu_adam", scheme), **settings)
         slopes |= {(scheme, row["measure"], row["layer"]): row["slope"] for row in rows}
     assert abs(slopes["completep", check.MEASURES[0], "block_last/up"]) < 0.2

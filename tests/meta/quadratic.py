@@ -126,7 +126,7 @@ def flat(theta):
 
 def recipe(**changes):
     """Unrolls of 4 truncations of 5 steps, unless told otherwise."""
-    small = {"truncation": 5, "min_length": 20, "max_length": 20, "start_offset": 20, "pairs": 4}
+    small = {"truncation": 5, "min_length": 20, "max_length": 20, "start_offset": 20, "pairs": 4, "sigma": 0.01}
     return RecipeConfig(**{**small, **changes})
 
 

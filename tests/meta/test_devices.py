@@ -11,7 +11,7 @@ import sys
 import jax
 import numpy as np
 from mulo import data
-from mulo.config import EmbeddedDataConfig, MLPMultiwidthConfig, OuterConfig, RecipeConfig
+from mulo.config import EmbeddedDataConfig, MLPConfig, OuterConfig, RecipeConfig
 from mulo.devices import particle_mesh
 from mulo.meta.trainer import Trainer
 from mulo.tasks import make_tasks
@@ -22,7 +22,7 @@ recipe = RecipeConfig(
     estimator=sys.argv[2], truncation=5, min_length=10, max_length=20, start_offset=10, pairs=4, sigma=0.03, outer=outer
 )
 config = {"small_fc": SmallFC(hidden_size=4), "velo": VeLO()}[sys.argv[1]]
-tasks = make_tasks(MLPMultiwidthConfig(widths=[12], depth=2, batch_size=16), "mup", data.load(EmbeddedDataConfig()))
+tasks = make_tasks(MLPConfig(widths=[12], depth=2, batch_size=16), "mup", data.load(EmbeddedDataConfig()))
 for devices in (1, 2, 4):
     trainer = Trainer(tasks, config, recipe, 0, particle_mesh(recipe.pairs, devices))
     assert trainer.mesh.size == devices

@@ -11,9 +11,13 @@ from mulo.meta.outer import outer_optimizer, schedule
 
 FAST = {"learning_rate": 0.5, "warmup_start": 0.1, "warmup_steps": 2, "final_learning_rate": 0.2, "decay_steps": 6}
 """Eight steps see warm-up, decay and what comes after."""
+PAPER = {
+    **{"learning_rate": 3e-3, "warmup_start": 3e-10, "warmup_steps": 100},
+    **{"final_learning_rate": 1e-3, "decay_steps": 4900},
+}
 
 
-def rate(step, learning_rate=3e-3, warmup_start=3e-10, warmup_steps=100, final_learning_rate=1e-3, decay_steps=4900):
+def rate(step, learning_rate, warmup_start, warmup_steps, final_learning_rate, decay_steps):
     if step < warmup_steps:
         return warmup_start + (learning_rate - warmup_start) * step / warmup_steps
     progress = min((step - warmup_steps) / (decay_steps - warmup_steps), 1)
@@ -22,13 +26,13 @@ def rate(step, learning_rate=3e-3, warmup_start=3e-10, warmup_steps=100, final_l
 
 
 def test_formula_has_the_published_corners():
-    assert [rate(s) for s in (0, 100, 2500, 4900)] == pytest.approx([3e-10, 3e-3, 2e-3, 1e-3])
+    assert [rate(s, **PAPER) for s in (0, 100, 2500, 4900)] == pytest.approx([3e-10, 3e-3, 2e-3, 1e-3])
 
 
 @pytest.mark.parametrize("step", [0, 50, 99, 100, 101, 1300, 2500, 4899, 4900, 5000])
-def test_default_schedule(step):
+def test_the_papers_schedule(step):
     float32_step = 2.4e-10  # of numbers as large as the highest rate
-    assert schedule(OuterConfig())(step) == pytest.approx(rate(step), rel=1e-5, abs=float32_step)
+    assert schedule(OuterConfig(**PAPER))(step) == pytest.approx(rate(step, **PAPER), rel=1e-5, abs=float32_step)
 
 
 @pytest.mark.parametrize("change", [{}, *({k: v} for k, v in FAST.items())], ids=str)

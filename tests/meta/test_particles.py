@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mulo.config import parse
+from mulo.config.estimators import ESTIMATORS, EstimatorTraits
 from mulo.meta.particles import draw_lengths, draw_offsets
 
 from .quadratic import THETA, MomentumOptimizer, Quadratic, estimator, flat, history, key_of, recipe
@@ -166,3 +168,22 @@ def test_a_particle_does_not_depend_on_how_many_there_are():
 def test_xi_is_shaped_as_theta():
     particles = estimator().initial(THETA)
     assert jax.tree.map(jnp.shape, particles.xi) == {"log_rate": (4, 2), "momentum": (4,)}
+
+
+def test_an_estimator_is_a_row_of_traits(monkeypatch):
+    """One that holds ε as NRES does, while its first unrolls are shortened as those of PES are."""
+    monkeypatch.setitem(ESTIMATORS, "toy", EstimatorTraits(held=True))
+    assert parse({"recipe": {"estimator": "toy"}}).recipe.traits.held
+    first = {}
+    for step, (particles, estimate) in enumerate(history(estimator(estimator="toy"), 8)):
+        np.testing.assert_array_equal(particles.age, pes()[step].age)
+        for k in np.flatnonzero(particles.training.optimizer_state.count[::2] == 5):
+            first[k] = epsilon(step, 4)[k]
+        np.testing.assert_allclose(flat(particles.xi), [first[k] for k in range(4)], rtol=1e-5, atol=1e-8)
+        assert np.abs(flat(estimate.gradient)).min() > 0
+
+
+@pytest.mark.parametrize("traits", [{"summed": True, "held": True}, {"whole": True}])
+def test_traits_that_contradict_each_other_are_refused(traits):
+    with pytest.raises(ValueError, match="held perturbation"):
+        EstimatorTraits(**traits)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from mulo.config import MLPMultiwidthConfig, OuterConfig, StreamedDataConfig
+from mulo.config import MLPConfig, OuterConfig, StreamedDataConfig
 from mulo.data.streams import stream
 from mulo.devices import LaidOut, particle_mesh
 from mulo.evaluation.coordinate_check import coordinate_check
@@ -116,7 +116,7 @@ def streamed():
 
 def streaming_trainer():
     """With a dataset of its own, as a new process has."""
-    task = MLPMultiwidthConfig(widths=[2], depth=1, batch_size=4)
+    task = MLPConfig(widths=[2], depth=1, batch_size=4)
     lengths = {"truncation": 2, "min_length": 2, "max_length": 6}
     return trainer(make_tasks(task, "mup", streamed()), LearnedRate(), **lengths)
 
@@ -140,7 +140,7 @@ def test_a_cut_and_resumed_meta_training_on_a_stream_ends_with_the_same_bits():
 
 def test_a_coordinate_check_moves_on_at_every_stop():
     data, positions = streamed(), []
-    tasks = make_tasks(MLPMultiwidthConfig(widths=[2, 4], depth=1, batch_size=4), "mup", data)
+    tasks = make_tasks(MLPConfig(widths=[2, 4], depth=1, batch_size=4), "mup", data)
     at = data.window.at
     data.window.at = lambda position: positions.append(position) or at(position)
     theta, inputs = LearnedRate().init(None), jnp.ones((3, 2, 2))

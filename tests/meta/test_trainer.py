@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from mulo import data, randomness
-from mulo.config import MLPMultiwidthConfig, OuterConfig, SyntheticDataConfig
+from mulo.config import MLPConfig, OuterConfig, SyntheticDataConfig
 from mulo.meta.outer import outer_optimizer
 from mulo.meta.trainer import Trainer, TrainerState, run
 from mulo.tasks import make_tasks
@@ -218,6 +218,6 @@ def test_old_particles_are_donated():
 
 
 def test_tasks_that_share_a_dataset_share_its_copy():
-    tasks = make_tasks(MLPMultiwidthConfig(widths=[4, 8], depth=1), "mup", data.load(SyntheticDataConfig(shape=[3])))
+    tasks = make_tasks(MLPConfig(widths=[4, 8], depth=1), "mup", data.load(SyntheticDataConfig(shape=[3])))
     first, second = (e._data(e.task, 0) for e in Trainer(tasks, MomentumOptimizer(), recipe(), 0).estimators)
     assert first is second

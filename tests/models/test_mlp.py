@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from mulo.config import MLPConfig
+from mulo.config.tasks import Size
 from mulo.models.layers import Maker, run
 from mulo.models.mlp import MLP
 from mulo.parametrization import Parametrization
@@ -21,7 +22,7 @@ def network(config, name="mup", key=0, **options):
     make = Maker(
         Parametrization(name, **options), nnx.Rngs(jax.random.key(key)), config.weight_init, config.scale_output_bias
     )
-    return MLP(config, WIDTH, SHAPE, CLASSES, make)
+    return MLP(config, Size(WIDTH, config.depth), SHAPE, CLASSES, make)
 
 
 def state(model):
@@ -141,7 +142,13 @@ def test_bias_init_draws_every_bias():
 def test_weight_init_chooses_the_distribution(jit):
     def hidden(distribution):
         config = MLPConfig(weight_init=distribution, depth=2)
-        model = MLP(config, 100, (1,), 2, Maker(Parametrization("sp"), nnx.Rngs(jax.random.key(0)), distribution))
+        model = MLP(
+            config,
+            Size(100, config.depth),
+            (1,),
+            2,
+            Maker(Parametrization("sp"), nnx.Rngs(jax.random.key(0)), distribution),
+        )
         return model.hidden_1.kernel[...]
 
     cut, whole = jit(lambda: (hidden("truncated_normal"), hidden("normal")))()

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from mulo.config import ResNetConfig, TransformerConfig, ViTConfig
+from mulo.config.tasks import Size
 from mulo.errors import ConfigError
 from mulo.models.layers import Maker, run
 from mulo.models.resnet import ResNet
@@ -26,7 +27,7 @@ def maker(name, blocks=2):
 
 def transformer(name="mup", **options):
     config = TransformerConfig(**{"depth": 2, "heads": 2, **options})
-    return Transformer(config, 8, LENGTH, VOCABULARY, maker(name))
+    return Transformer(config, Size(8, config.depth), (LENGTH,), VOCABULARY, maker(name))
 
 
 def tokens(key=KEY):
@@ -34,7 +35,8 @@ def tokens(key=KEY):
 
 
 def vit(name="mup", **options):
-    return ViT(ViTConfig(**{"depth": 2, "heads": 2, "patch": 2, **options}), 8, (4, 6), 5, maker(name))
+    config = ViTConfig(**{"depth": 2, "heads": 2, "patch": 2, **options})
+    return ViT(config, Size(8, config.depth), (4, 6), 5, maker(name))
 
 
 def images():
@@ -43,7 +45,7 @@ def images():
 
 def resnet(name="mup", **options):
     config = ResNetConfig(**{"depth": 2, "stages": 2, "groups": 2, **options})
-    return ResNet(config, 8, (4, 6), 5, maker(name, config.blocks))
+    return ResNet(config, Size(8, config.depth), (4, 6), 5, maker(name, config.blocks(config.depth)))
 
 
 MODELS = {"transformer": (transformer, tokens), "vit": (vit, images), "resnet": (resnet, images)}

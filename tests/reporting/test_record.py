@@ -103,7 +103,7 @@ def test_the_readme_has_medians_quartiles_and_what_exploded(written):
     assert "| 64 | **0.414 (0.408 … 0.420)** | 1.020 (1.010 … ∞), 3/9 exploded | 0.714 (0.708 … 0.720) |" in text
     assert "3 meta-seeds (0, 1, 2), each with 3 evaluation seeds" in text
     assert "9 jobs, together 15 min of wall time, in 5 min from first start to last end" in text
-    assert "| µLO_M | meta-training, 5000 outer steps | 3 | 61 s | 3.05 min |" in text
+    assert "| µLO_M | meta-training, 500 outer steps | 3 | 61 s | 3.05 min |" in text
     assert "| AdamW | tuning, 2 settings | 3 | 7.5 s | 22.5 s |" in text
     assert "Commit 0123456789ab. Some CPU (x), 2 cores, no accelerator. Python 3.11.1, JAX 0.10.2, mulo 0.1.0." in text
     assert "**undecided**: µP is better" in text  # one in three of the other side diverged

@@ -9,6 +9,7 @@ from flax import nnx
 
 import mulo
 from mulo.config import MLPConfig
+from mulo.config.tasks import Size
 from mulo.models.layers import Maker, run
 from mulo.models.mlp import MLP
 from mulo.optimizers import AdamW
@@ -97,7 +98,7 @@ def test_without_the_multipliers_it_does_not(jit):
 
 def mulos_mlp(width, scheme):
     def build():
-        return MLP(MLPConfig(depth=2), width, (INPUTS,), CLASSES, Maker(scheme, nnx.Rngs(0)))
+        return MLP(MLPConfig(), Size(width, 2), (INPUTS,), CLASSES, Maker(scheme, nnx.Rngs(0)))
 
     return nnx.split(nnx.jit(build)())
 

@@ -1,0 +1,80 @@
+"""An architecture that only this test knows: meta-trained on, evaluated, and named in tables by its traits."""
+
+import csv
+from dataclasses import dataclass
+
+import pytest
+from flax import nnx
+from rich.console import Console
+
+from mulo.config import parse, registry
+from mulo.config.settings import setting
+from mulo.config.tasks import TaskBase
+from mulo.errors import ConfigError
+from mulo.jobs import dispatch
+from mulo.models.layers import Dense, layer
+from mulo.parametrization import Role
+from mulo.reporting.labels import label_of_family
+
+
+class Linear(nnx.Module):
+    """As many matrices as the depth says and one more, one after the other, and nothing between them."""
+
+    def __init__(self, config, size, input_shape, classes, make):
+        self.input = Dense(make, config.features, size.width, Role.INPUT)
+        self.hidden = nnx.List([Dense(make, size.width, size.width, Role.HIDDEN) for _ in range(size.depth)])
+        self.output = Dense(make, size.width, classes, Role.OUTPUT)
+
+    def layers(self, inputs):
+        names = ["input", *(f"hidden_{i}" for i in range(len(self.hidden))), "output"]
+        for name, module in zip(names, [self.input, *self.hidden, self.output], strict=True):
+            computed = layer(name, module, inputs)
+            yield computed
+            inputs = computed.preactivation
+
+
+@dataclass(frozen=True)
+class LinearConfig(TaskBase):
+    label = "Deep linear network"
+    network = f"{__name__}:Linear"
+    reads = ("features",)
+    residual = False
+
+    name: str = "linear"
+    architecture: str = setting("linear", choices=("linear",))
+    features: int = setting(3, low=1)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    monkeypatch.setitem(registry._SCHEMAS["task"], "linear", LinearConfig)
+
+
+def raw(folder, **task):
+    recipe = {"outer_steps": 2, "truncation": 2, "min_length": 2, "max_length": 4, "pairs": 2}
+    return {
+        "task": {"architecture": "linear", "batch_size": 4, **task},
+        "optimizer": {"architecture": "small_fc", "hidden_size": 2},
+        "data": {"name": "synthetic", "shape": [3]},
+        "recipe": {**recipe, "outer": {"warmup_steps": 1}},
+        "evaluation": {"widths": [5], "steps": 2, "seeds": 1, "baselines": []},
+        "logger": {"name": "none"},
+        "run_dir": str(folder / "run"),
+    }
+
+
+def test_it_is_meta_trained_on_and_evaluated(tmp_path):
+    config = parse(raw(tmp_path, widths=[2, 3], depths=[1, 2]))
+    assert dispatch._lead(config, Console(quiet=True)) == 0
+    rows = list(csv.DictReader((tmp_path / "run/evaluation/results.csv").open(encoding="utf-8")))
+    assert {(row["task"], row["width"], row["depth"]) for row in rows} == {("linear", "5", "1"), ("linear", "5", "2")}
+    assert all(float(row["train_loss"]) < 100 for row in rows)
+    header = (tmp_path / "run/metrics.jsonl").read_text("utf-8").splitlines()[1]
+    assert all(f"meta_loss/linear_w{width}_d{depth}" in header for width in (2, 3) for depth in (1, 2))
+
+
+def test_what_it_lacks_is_refused_and_what_it_is_called_is_printed(tmp_path):
+    with pytest.raises(ConfigError, match="no attention"):
+        parse(raw(tmp_path, parametrization="mup_but_attention"))
+    assert label_of_family("linear") == "Deep linear network"
+    assert label_of_family("cnn") == "cnn"
