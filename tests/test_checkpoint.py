@@ -228,7 +228,7 @@ def test_a_save_that_finds_the_disk_full_leaves_the_earlier_ones(run, theta):
     with (
         CheckpointWriter(run, SETTINGS, {}) as writer,
         pytest.raises(FullDiskError, match=rf"^{run} could not be written: File too large\. What was saved before is"),
-        full_disk.told(run),
+        full_disk.explained(run),
         no_larger_files(500),
     ):
         writer.save(8, theta, STATE)

@@ -28,9 +28,13 @@ def check(config: Config) -> None:
         devices = particle_mesh(config.recipe.pairs).size
         check_meta_training(config, contestants.trained(config), platform, available, devices)
     elif config.mode == "main":
-        check_tuning(config, platform, available)
+        advice = (
+            f"Choose fewer than tuning.settings_at_once={config.tuning.settings_at_once}, or a smaller tuning.width."
+        )
+        _check_network("The tuning on", tuning_peak(config, platform), available, advice)
     if config.mode in ("main", "evaluate"):
-        check_evaluation(config, contestants.evaluated(config), platform, available)
+        advice = f"Choose smaller evaluation.widths, or fewer than evaluation.seeds={config.evaluation.seeds}."
+        _check_network("The evaluation of", evaluation_peak(config, platform), available, advice)
 
 
 def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Peak]:
@@ -42,7 +46,7 @@ def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Pea
     elif config.mode == "main":
         found["tuning"] = tuning_peak(config, platform)[0]
     if config.mode in ("main", "evaluate"):
-        found["evaluation"] = evaluation_peak(config, contestants.evaluated(config), platform)[0]
+        found["evaluation"] = evaluation_peak(config, platform)[0]
     return found
 
 
@@ -58,9 +62,8 @@ def check_meta_training(
     own = trainings(trained, platform)
     peak = memory.meta_training(own, config.recipe, platform, devices)
     if peak.total > available:
-        raise MemoryLimitError(
-            _said("Meta-training", peak, available) + _advice(config, own, platform, available, devices)
-        )
+        advice = _advice(config, own, platform, available, devices)
+        raise MemoryLimitError(_refusal("Meta-training", peak, available) + advice)
 
 
 def _advice(config: Config, own: Sequence[Footprint], platform: Platform, available: float, devices: int) -> str:
@@ -86,9 +89,9 @@ def _advice(config: Config, own: Sequence[Footprint], platform: Platform, availa
     )
 
 
-def evaluation_peak(config: Config, evaluated: Sequence[Contestant], platform: Platform) -> tuple[Peak, str]:
-    """The largest cell's, with its task's name."""
-    return _largest(evaluated, config.evaluation.seeds, platform)
+def evaluation_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
+    """The largest run's, with its task's name."""
+    return _largest(contestants.evaluated(config), config.evaluation.seeds, platform)
 
 
 def tuning_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
@@ -104,26 +107,12 @@ def _largest(among: Sequence[Contestant], together: int, platform: Platform) -> 
     return memory.evaluation(cells, together, platform)
 
 
-def check_tuning(config: Config, platform: Platform, available: float) -> None:
-    """Raises MemoryLimitError naming the network that does not fit as often as settings are tried at once."""
-    peak, name = tuning_peak(config, platform)
+def _check_network(work: str, peak_and_name: tuple[Peak, str], available: float, advice: str) -> None:
+    peak, name = peak_and_name
     if peak.total > available:
-        raise MemoryLimitError(
-            _said(f"The tuning on {name}", peak, available)
-            + f"Choose fewer than tuning.settings_at_once={config.tuning.settings_at_once}, or a smaller tuning.width."
-        )
+        raise MemoryLimitError(_refusal(f"{work} {name}", peak, available) + advice)
 
 
-def check_evaluation(config: Config, evaluated: Sequence[Contestant], platform: Platform, available: float) -> None:
-    """Raises MemoryLimitError naming the network that does not fit."""
-    peak, name = evaluation_peak(config, evaluated, platform)
-    if peak.total > available:
-        raise MemoryLimitError(
-            _said(f"The evaluation of {name}", peak, available)
-            + f"Choose smaller evaluation.widths, or fewer than evaluation.seeds={config.evaluation.seeds}."
-        )
-
-
-def _said(job: str, peak: Peak, available: float) -> str:
-    need = f"{job} needs about {of_bytes(peak.total)} of memory ({held_by(peak)})"
+def _refusal(work: str, peak: Peak, available: float) -> str:
+    need = f"{work} needs about {of_bytes(peak.total)} of memory ({held_by(peak)})"
     return f"{need}, and {of_bytes(available)} are available. "

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def alone(config: Config) -> int:
         return _run(config, folder)
     with (
         _leaving_nothing(folder),
-        full_disk.told(folder),
+        full_disk.explained(folder),
         _locked(config, folder),
         stopped_at_once(),
         recorded(folder, config.mode) as record,
@@ -56,7 +56,7 @@ def _directory(config: Config) -> Path | None:
 
 
 def _run(config: Config, folder: Path | None) -> int:
-    with full_disk.told(folder):
+    with full_disk.explained(folder):
         if config.mode == "report":  # needs no JAX
             return report(config, Console())
         kernel_library.begin()  # while JAX is being imported
@@ -75,8 +75,8 @@ def _locked(config: Config, folder: Path) -> Iterator[None]:
             other = status.read(folder)
             who = f" (process {other.process}, since {other.started})" if other else ""
             raise BusyError(
-                f"{run_directory.said(config)} is in use by another process{who}. Wait for its end and start again, "
-                "or choose another run_dir."
+                f"{run_directory.described(config)} is in use by another process{who}. Wait for its end and start "
+                "again, or choose another run_dir."
             ) from error
         yield
 
@@ -84,7 +84,7 @@ def _locked(config: Config, folder: Path) -> Iterator[None]:
 @contextmanager
 def _leaving_nothing(folder: Path) -> Iterator[None]:
     """Takes away what a start made that was refused before the run directory had its config.yaml."""
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     except BusyError:
@@ -100,22 +100,25 @@ def _take_away(folder: Path, made: Sequence[Path]) -> None:
         return
     for name in (status.FILE, status.TRACEBACK, locks.FILE):
         (folder / name).unlink(missing_ok=True)
-    for place in made:
+    for path in made:
         with suppress(OSError):  # somebody else's files are in it by now
-            place.rmdir()
+            path.rmdir()
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """A job's place in its sweep."""
+    """One job of a sweep, in the process that runs it."""
 
     log: Log
     number: int
     overrides: Sequence[str]
+    folder: Path | None = None
+    """Its run directory, once it is known."""
 
     def note(self, event: str, **more: Any) -> None:
         """Appends an event of this job."""
-        self.log.append(event, job=self.number, overrides=list(self.overrides), **more)
+        where = {"directory": str(self.folder.absolute())} if self.folder else {}
+        self.log.append(event, job=self.number, overrides=list(self.overrides), **where, **more)
 
 
 def of_sweep(job: SweepJob, compose: Callable[[], Config]) -> int:
@@ -126,23 +129,28 @@ def of_sweep(job: SweepJob, compose: Callable[[], Config]) -> int:
     if stopped is not None:
         job.note("not started", exit_code=128 + stopped)
         return 128 + stopped
-    place: dict[str, Any] = {}
     try:
         with stopped_at_once(), _obeying(job.log):
-            return _started(job, compose(), place)
+            config = compose()
+            job = replace(job, folder=_directory(config))
+            return _started(job, config)
     except BaseException as error:
-        found = outcome(error)
-        try:
-            job.note(found.status, exit_code=found.exit_code, reason=found.reason, **place, **_seconds(place))
-        except OSError:  # the disk of the sweep's log is full: the terminal is left
-            _say(found.reason)
-        if found.exit_code == 1 and not isinstance(error, MuloError):
-            traceback.print_exception(error)
-        if found.status == "interrupted" and job.log.launched_here:
-            job.log.append("stop", signal=found.exit_code - 128)
-        return found.exit_code
+        return _failed(job, error)
     finally:
         _clear()
+
+
+def _failed(job: SweepJob, error: BaseException) -> int:
+    result, last = outcome(error), status.read(job.folder) if job.folder else None
+    try:
+        job.note(result.status, exit_code=result.exit_code, reason=result.reason, seconds=last and last.wall_seconds)
+    except OSError:  # the disk of the sweep's log is full: the terminal is left
+        _say(result.reason)
+    if result.exit_code == 1 and not isinstance(error, MuloError):
+        traceback.print_exception(error)
+    if result.status == "interrupted" and job.log.launched_here:
+        job.log.append("stop", signal=result.exit_code - 128)
+    return result.exit_code
 
 
 def _leave_signals_to_the_launcher() -> None:
@@ -152,44 +160,36 @@ def _leave_signals_to_the_launcher() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _started(job: SweepJob, config: Config, place: dict[str, Any]) -> int:
-    """`place` is told the directory as soon as it is known."""
-    folder = _directory(config)
+def _started(job: SweepJob, config: Config) -> int:
+    folder = job.folder
     if folder is None:
         job.note("started")
         code = _run(config, folder)
         job.note("finished", exit_code=code)
         return code
-    place["directory"] = str(folder.absolute())
     if done := finished(folder, config.mode):
-        return _skipped(job, place, done)
+        return _skipped(job, done)
     places.make(folder, run_directory.KEY)
-    with full_disk.told(folder), locks.locked(folder, lambda text: job.note("waiting", reason=text, **place)):
+    with full_disk.explained(folder), locks.locked(folder, lambda text: job.note("waiting", reason=text)):
         if done := finished(folder, config.mode):
-            return _skipped(job, place, done)
+            return _skipped(job, done)
         run_directory.check(config)
-        return _recorded(job, config, folder, place)
+        return _recorded(job, config, folder)
 
 
-def _recorded(job: SweepJob, config: Config, folder: Path, place: dict[str, Any]) -> int:
+def _recorded(job: SweepJob, config: Config, folder: Path) -> int:
     with recorded(folder, config.mode) as record:
-        job.note("started", **place)
+        job.note("started")
         with _output(folder, job.log):
             record.exit_code = _run(config, folder)
     # After job.json: a job that is killed in between is found finished by the next start.
-    job.note("finished", exit_code=record.exit_code, seconds=record.seconds, **place)
+    job.note("finished", exit_code=record.exit_code, seconds=record.seconds)
     return record.exit_code
 
 
-def _skipped(job: SweepJob, place: dict[str, Any], done: Status) -> int:
-    code = done.exit_code or 0
-    job.note("skipped", exit_code=code, seconds=done.wall_seconds, **place)
-    return code
-
-
-def _seconds(place: dict[str, Any]) -> dict[str, Any]:
-    found = status.read(Path(place["directory"])) if place else None
-    return {"seconds": found.wall_seconds} if found else {}
+def _skipped(job: SweepJob, done: Status) -> int:
+    job.note("skipped", exit_code=done.exit_code or 0, seconds=done.wall_seconds)
+    return done.exit_code or 0
 
 
 @contextmanager
@@ -198,11 +198,11 @@ def _obeying(log: Log) -> Iterator[None]:
     if log.launched_here:
         yield
         return
-    told: list[int] = []
+    received: list[int] = []
 
     def look() -> None:
-        if not told and (number := log.stop()) is not None:
-            told.append(number)
+        if not received and (number := log.stop()) is not None:
+            received.append(number)
             os.kill(os.getpid(), number)
 
     with every(_POLL_SECONDS, look):

@@ -13,30 +13,27 @@ _ERRORS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, e
 
 
 @contextmanager
-def told(folder: Path | None) -> Iterator[None]:
+def explained(folder: Path | None) -> Iterator[None]:
     """Raises FullDiskError in place of whatever a full disk made fail; `folder` is where the job writes."""
     try:
         yield
     except MuloError:
         raise
     except Exception as error:
-        said = _full(error)
-        if said is None:
+        message = _full(error)
+        if message is None:
             raise
-        place = getattr(error, "filename", None) or folder or "the output"
+        path = getattr(error, "filename", None) or folder or "the output"
         raise FullDiskError(
-            f"{place} could not be written: {said}. What was saved before is whole: make room, and the same command "
+            f"{path} could not be written: {message}. What was saved before is whole: make room, and the same command "
             "goes on from there."
         ) from error
 
 
 def _full(error: BaseException) -> str | None:
     """What the system said, where a full disk is behind an error; TensorStore passes it on in words only."""
-    for one in _behind(error):
-        for said in _ERRORS:
-            if said in str(one):
-                return said
-    return None
+    texts = [str(inner) for inner in _behind(error)]
+    return next((message for text in texts for message in _ERRORS if message in text), None)
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:

@@ -17,7 +17,7 @@ _INSIDE = "/".join(["x" * 50] * 4)
 def refusing(place: Path, key: str) -> Iterator[None]:
     """Says what keeps a place from being written to, and by which setting to choose another."""
     try:
-        with full_disk.told(place):
+        with full_disk.explained(place):
             yield
     except OSError as error:
         raise ConfigError(f"{place} cannot be written: {error.strerror}. Choose another place with {key}.") from error

@@ -41,7 +41,7 @@ def _parent(config: Config) -> Path:
     return Path("runs") if sweep is None else Path("runs") / f"{sweep}-{config.scale or 'own'}"
 
 
-def said(config: Config) -> str:
+def described(config: Config) -> str:
     """The run directory in a message: by its setting only where that was given."""
     path = choose(config)
     return f"The run directory {path}" if config.run_dir is None else f"run_dir={path}"
@@ -51,16 +51,16 @@ def check(config: Config) -> None:
     """Refuses, before anything is written or computed, a directory that cannot be made or holds another run."""
     path = choose(config).absolute()
     with places.refusing(path, KEY):
-        place = next(place for place in (path, *path.parents) if place.exists())
-        if not place.is_dir():
-            raise ConfigError(f"{said(config)} cannot be made: {place} is a file. Choose another run_dir.")
+        nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not nearest.is_dir():
+            raise ConfigError(f"{described(config)} cannot be made: {nearest} is a file. Choose another run_dir.")
         stored = path / "config.yaml"
         if not stored.exists():
             return
     differing = list(_differences(to_dict(read(stored)), to_dict(config)))
     if differing:
         raise ConfigError(
-            f"{said(config)} holds a run with other settings: {'; '.join(differing[:5])}. "
+            f"{described(config)} holds a run with other settings: {'; '.join(differing[:5])}. "
             "Choose another run_dir, or repeat the stored settings to go on with that run."
         )
 
@@ -102,14 +102,12 @@ def open_run(config: Config) -> Path:
 
 def _digests(config: Config, stored: Path) -> dict[str, str]:
     """Of all data of the task: the configuration says where they are, not what they hold."""
-    found: dict[str, str] = {}
-    for own in config.datasets:
-        found |= data.digests(own)
+    digests = {name: digest for chosen in config.datasets for name, digest in data.digests(chosen).items()}
     then = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
-    if differing := [name for name in then if name in found and then[name] != found[name]]:
+    if differing := [name for name in then if name in digests and then[name] != digests[name]]:
         raise DataError(
-            f"{said(config)} holds a run on other data: {', '.join(differing)} had another SHA-256, noted in "
+            f"{described(config)} holds a run on other data: {', '.join(differing)} had another SHA-256, noted in "
             f"{stored.name}. Go on with the data of then (the standard library differs between versions of Python), or "
             "choose another run_dir."
         )
-    return found
+    return digests
