@@ -10,8 +10,17 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-import mulo.config
-from mulo.config import Config, describe, parse, to_dict
+from mulo.config import (
+    Config,
+    EvaluationConfig,
+    LoggerConfig,
+    RecipeConfig,
+    TuningConfig,
+    describe,
+    parse,
+    registry,
+    to_dict,
+)
 from mulo.errors import ConfigError
 from mulo.run import bundled, register
 from tests.command import mulo as mulo_command
@@ -69,12 +78,16 @@ def test_combinations_compose(optimizer, task, recipe):
     assert all(part.all_widths == expected for part in config.task.parts)
 
 
+SCHEMAS = {schema.__name__: schema for group in registry.GROUPS for schema in registry.Schemas(group).values()}
+SCHEMAS |= {schema.__name__: schema for schema in (Config, EvaluationConfig, LoggerConfig, RecipeConfig, TuningConfig)}
+
+
 def parts(path):
     """What a file begins with, a dataclass's defaults or another file of its group, and what it says itself."""
     differences = OmegaConf.load(path)
     first = next(entry for entry in differences.pop("defaults") if isinstance(entry, str))
     if first.startswith("/"):
-        return OmegaConf.create(to_dict(getattr(mulo.config, first.removeprefix("/"))())), differences
+        return OmegaConf.create(to_dict(SCHEMAS[first.removeprefix("/")]())), differences
     return OmegaConf.merge(*parts(path.with_stem(first))), differences
 
 
