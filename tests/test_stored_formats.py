@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from mulo import checkpoint
 from mulo.config import MLPConfig, ViTConfig, parse, parse_group, renamed
 from mulo.errors import ConfigError
-from mulo.jobs import run_directory
 from mulo.jobs.evaluate import trained_widths
+from mulo.process import run_directory
 from mulo.run import current
 from tests.command import TINY
 from tests.test_configs import composed
