@@ -6,7 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from mulo import provenance as origin
+from mulo.evaluation import coordinate_rows
+from mulo.evaluation.results import RESULTS, trainings
+
+Row = dict[str, Any]
+"""Of a coordinate check (`coordinate_rows.CHANGES`)."""
 
 
 def provenance(**more: Any) -> dict[str, Any]:
@@ -29,6 +37,27 @@ def write_provenance(folder: Path, found: dict[str, Any]) -> None:
 def read_provenance(folder: Path) -> dict[str, Any]:
     """What `write_provenance` stored."""
     return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a coordinate check."""
+    return coordinate_rows.CHANGES.read(path).to_dict("records")
+
+
+def verdicts(rows: Iterable[Row], tolerance: float) -> list[Any]:
+    """What becomes of each change, as `coordinate_rows.verdicts` says."""
+    return list(coordinate_rows.verdicts(pd.DataFrame(rows), tolerance).itertuples(index=False))
+
+
+def summaries(path: Path) -> list[Any]:
+    """Mean and standard error of each run of a results.csv, over the seeds that did not diverge."""
+    found = trainings(RESULTS.read(path)).replace(np.inf, np.nan)
+    runs = found[~found.failed].groupby(
+        ["method", "parametrization", "task", "width", "depth", "num_steps"], sort=False
+    )
+    columns = {"train_loss": ("train", "mean"), "train_error": ("train", "sem"), "seeds": ("seed", "size")}
+    columns |= {"test_loss": ("test", "mean"), "test_error": ("test", "sem"), "kept": ("test", "count")}
+    return list(runs.agg(**columns).assign(diverged=lambda run: run.seeds - run.kept).reset_index().itertuples())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -21,7 +21,7 @@ from mulo.config import (
 )
 from mulo.data import load, sources, text
 from mulo.evaluation.coordinate_check import coordinate_check
-from mulo.evaluation.results import read_csv
+from mulo.evaluation.results import RESULTS, trainings
 from mulo.evaluation.rollout import rollout
 from mulo.meta import particles
 from mulo.meta.trainer import Trainer
@@ -174,7 +174,7 @@ def test_a_coordinate_check():
     def compute():
         inputs, _ = mlp().sample(mlp().data, KEY)
         how = {"times": [1, 2], "seeds": 2, "key": KEY, "names": ("adamw", "mup")}
-        return [row["std"] for row in coordinate_check([mlp(), mlp(8)], ADAM, ADAM.init(KEY), inputs, **how)]
+        return coordinate_check([mlp(), mlp(8)], ADAM, ADAM.init(KEY), inputs, **how)["std"].to_numpy()
 
     assert_the_same(compute, FLAGS, rtol=1e-4)
 
@@ -185,8 +185,9 @@ def test_a_main_job_from_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
     wide = mulo("run_dir=wide", *TINY, cwd=tmp_path)
     assert (plain.code, wide.code) == (0, 0), plain.err + wide.err
-    one, other = (read_csv(tmp_path / name / "evaluation/results.csv") for name in ("plain", "wide"))
-    assert [row.key for row in one] == [row.key for row in other]
-    np.testing.assert_allclose([row.test_loss for row in one], [row.test_loss for row in other], rtol=1e-3)
+    tables = [RESULTS.read(tmp_path / name / "evaluation/results.csv") for name in ("plain", "wide")]
+    one, other = map(trainings, tables)
+    assert one.drop(columns=["initial", "train", "test"]).equals(other.drop(columns=["initial", "train", "test"]))
+    np.testing.assert_allclose(one.test, other.test, rtol=1e-3)
     theta = checkpoint.load(tmp_path / "wide").theta
     assert {leaf.dtype for leaf in jax.tree.leaves(theta)} == {np.dtype(np.float32)}

@@ -98,6 +98,6 @@ def test_only_run_imports_hydra():
     "code", ["import mulo", "import mulo.config", "from mulo.launch import preflight", "import mulo.run"]
 )
 def test_cheap_imports_leave_jax_and_wandb_alone(code):
-    script = f"{code}; import sys; print([m for m in ('jax', 'wandb', 'flax', 'orbax') if m in sys.modules])"
+    script = f"{code}; import sys; print([m for m in ('jax', 'wandb', 'flax', 'orbax', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"

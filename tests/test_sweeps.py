@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 from mulo.config import Config, parse
 from mulo.config.sweeps import SCALES
-from mulo.evaluation.results import Result
+from mulo.evaluation.results import RESULTS
+from mulo.evaluation.tables import OLD_NAMES
 from mulo.run import bundled, register
 from tests.command import mulo
 
@@ -97,7 +98,7 @@ def test_the_head_says_what_a_reader_needs(name):
     names = _contestants(name) if sweep.claims else set()
     for claim in sweep.claims:
         assert {claim.better, claim.than} <= names
-        assert set(claim.at) <= {*Result._fields, *_keys(name)}
+        assert {OLD_NAMES.get(key, key) for key in claim.at} <= {*RESULTS.columns, *_keys(name)}
         assert claim.text
 
 

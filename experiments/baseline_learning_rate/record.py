@@ -12,8 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
-from mulo.evaluation.results import read_csv, summarize
+from experiments.records import measured_with, provenance, read_provenance, summaries, table, write_provenance
 from mulo.reporting.labels import label
 
 FOLDER = Path(__file__).parent
@@ -25,9 +24,9 @@ def collect(runs: list[Path]) -> None:
     rows = []
     for run in runs:
         settings = OmegaConf.load(run / "config.yaml").optimizer
-        (found,) = summarize(read_csv(run / "results.csv"))
+        (found,) = summaries(run / "results.csv")
         losses = (found.train_loss, found.test_loss, found.test_error)
-        sizes = (found.width, found.steps, found.seeds)
+        sizes = (found.width, found.num_steps, found.seeds)
         rows.append((settings.name, settings.schedule, settings.learning_rate, *sizes, *losses))
     with (FOLDER / "results.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *sorted(rows)])

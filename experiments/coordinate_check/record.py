@@ -8,9 +8,18 @@ import sys
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
-from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, verdicts
+from experiments.records import (
+    Row,
+    measured_with,
+    provenance,
+    read_provenance,
+    read_rows,
+    table,
+    verdicts,
+    write_provenance,
+)
 from mulo.reporting.labels import label
 
 FOLDER = Path(__file__).parent
@@ -30,7 +39,7 @@ def _tables() -> dict[str, list[Row]]:
     return {path.stem: read_rows(path) for path in sorted(FOLDER.glob("*.csv"))}
 
 
-def _slopes(found: Iterable[Verdict]) -> str:
+def _slopes(found: Iterable[Any]) -> str:
     found = list(found)
     times = sorted({verdict.t for verdict in found})
     places = dict.fromkeys((verdict.measure, verdict.layer) for verdict in found)
@@ -39,8 +48,8 @@ def _slopes(found: Iterable[Verdict]) -> str:
     return table(["measure", "layer", *(f"t = {t}" for t in times)], rows)
 
 
-def _cell(verdict: Verdict) -> str:
-    if verdict.outcome in ("still", "undefined"):
+def _cell(verdict: Any) -> str:
+    if verdict.outcome in ("constant", "undefined"):
         return verdict.outcome
     text = f"{verdict.slope:+.3f}"
     return text if verdict.outcome == "stable" else f"**{text}**"
@@ -50,11 +59,11 @@ def _section(name: str, rows: list[Row]) -> str:
     found = verdicts(rows, TOLERANCE)
     parametrization = "µP" if rows[0]["parametrization"] == "mup" else "SP"
     widths = sorted({row["size"] for row in rows})
-    stable, still = (sum(verdict.outcome == kind for verdict in found) for kind in ("stable", "still"))
-    return f"""## {name}: {label(rows[0]["optimizer"])}, task in {parametrization}
+    stable, still = (sum(verdict.outcome == kind for verdict in found) for kind in ("stable", "constant"))
+    return f"""## {name}: {label(rows[0]["method"])}, task in {parametrization}
 
 {stable} of {len(found) - still} slopes are within ±{TOLERANCE:g} over widths {widths[0]}…{widths[-1]}; the others are bold. {still} movements are
-still: exactly 0 at every width.
+constant: exactly 0 at every width.
 Settings: [{name}.yaml]({name}.yaml).
 
 {_slopes(found)}

@@ -9,11 +9,14 @@ python -m experiments.coordinate_check_architectures.gradient_scale
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import mulo
 from mulo.config import TransformerConfig
 from mulo.config.data import StdlibTextDataConfig
 from mulo.data import load
 from mulo.evaluation import coordinate_check as check
+from mulo.evaluation.coordinate_rows import CHANGES
 from mulo.randomness import root
 from mulo.tasks import make_tasks
 
@@ -46,8 +49,8 @@ def main() -> None:
     rows = []
     for name, own in (("as they are", tasks), ("times width", [Scaled(task) for task in tasks])):
         settings: Any = {"times": (1, 2, 10), "seeds": 2, "key": root(0), "names": (name, "mup")}
-        rows += check.coordinate_check(own, stored.optimizer, stored.theta, inputs, **settings)
-    check.write_rows(rows, FOLDER / "gradient_scale.csv")
+        rows.append(check.coordinate_check(own, stored.optimizer, stored.theta, inputs, **settings))
+    CHANGES.write(pd.concat(rows), FOLDER / "gradient_scale.csv")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,20 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 from omegaconf import OmegaConf
 
-from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
-from mulo.evaluation.coordinate_rows import Row, read_rows, verdicts, write_rows
+from experiments.records import (
+    Row,
+    measured_with,
+    provenance,
+    read_provenance,
+    read_rows,
+    table,
+    verdicts,
+    write_provenance,
+)
+from mulo.evaluation.coordinate_rows import CHANGES
 from mulo.reporting.coordinate_plot import coordinate_overview
 from mulo.reporting.labels import label, label_of_family
 
@@ -34,7 +44,7 @@ def collect(runs: Sequence[Path]) -> None:
         if config.checkpoint is None:
             settings[config.task.name] = OmegaConf.to_yaml(config)
     for family, rows in found.items():
-        write_rows(rows, FOLDER / f"{family}.csv")
+        CHANGES.write(pd.DataFrame(rows), FOLDER / f"{family}.csv")
         (FOLDER / f"{family}.yaml").write_text(settings[family], encoding="utf-8")
     write_provenance(FOLDER, provenance(date=str(date.today())))
 
@@ -42,7 +52,7 @@ def collect(runs: Sequence[Path]) -> None:
 def _pictures() -> None:
     for family, rows in _tables().items():
         title = f"{label_of_family(family)}: movements of pre-activations over width"
-        coordinate_overview(rows, FOLDER / family, title, SHOWN_MEASURE, SHOWN_TIME)
+        coordinate_overview(pd.DataFrame(rows), FOLDER / family, title, SHOWN_MEASURE, SHOWN_TIME)
 
 
 def _tables() -> dict[str, list[Row]]:
@@ -51,7 +61,7 @@ def _tables() -> dict[str, list[Row]]:
 
 
 def _line(rows: Sequence[Row], optimizer: str, parametrization: str) -> list[str]:
-    own = [row for row in rows if (row["optimizer"], row["parametrization"]) == (optimizer, parametrization)]
+    own = [row for row in rows if (row["method"], row["parametrization"]) == (optimizer, parametrization)]
     found = verdicts(own, TOLERANCE)
     moving = [verdict for verdict in found if verdict.outcome in ("stable", "unstable")]
     stable = sum(verdict.outcome == "stable" for verdict in moving)
@@ -65,7 +75,7 @@ def _line(rows: Sequence[Row], optimizer: str, parametrization: str) -> list[str
 
 
 def _section(family: str, rows: Sequence[Row]) -> str:
-    pairs = dict.fromkeys((row["optimizer"], row["parametrization"]) for row in rows)
+    pairs = dict.fromkeys((row["method"], row["parametrization"]) for row in rows)
     header = [
         "optimizer",
         "task in",
@@ -77,7 +87,7 @@ def _section(family: str, rows: Sequence[Row]) -> str:
     ]
     lines = table(header, [_line(rows, *pair) for pair in pairs])
     unstable = [
-        f"- {label(v.optimizer)}: {v.slope:+.2f} at `{v.measure}`, {v.layer}, t = {v.t}"
+        f"- {label(v.method)}: {v.slope:+.2f} at `{v.measure}`, {v.layer}, t = {v.t}"
         for v in verdicts([row for row in rows if row["parametrization"] != "sp"], TOLERANCE)
         if v.failed
     ]
@@ -96,8 +106,8 @@ Settings of the runs under µAdam: [{family}.yaml]({family}.yaml).
 
 def _gradient_scale() -> str:
     found = verdicts(read_rows(FOLDER / "gradient_scale.csv"), TOLERANCE)
-    names = dict.fromkeys(verdict.optimizer for verdict in found)
-    counts = {name: [v for v in found if v.optimizer == name and v.outcome != "still"] for name in names}
+    names = dict.fromkeys(verdict.method for verdict in found)
+    counts = {name: [v for v in found if v.method == name and v.outcome != "constant"] for name in names}
     plain, scaled = (f"{sum(v.outcome == 'stable' for v in own)} of {len(own)}" for own in counts.values())
     return f"""**Why learned optimizers' slopes are bent.** µP's gradients fall as 1/width, and the features of learned optimizers have constants
 (1e-5 in the normaliser, 1e-6 beside v, 1e-9 in Adafactor's factors) below which they are not free of scale. On the transformer, under the θ of the

@@ -10,9 +10,20 @@ from datetime import date
 from itertools import pairwise
 from math import log
 from pathlib import Path
+from typing import Any
 
-from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
-from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, verdicts
+import pandas as pd
+
+from experiments.records import (
+    Row,
+    measured_with,
+    provenance,
+    read_provenance,
+    read_rows,
+    table,
+    verdicts,
+    write_provenance,
+)
 from mulo.reporting.coordinate_plot import coordinate_overview
 from mulo.reporting.labels import label
 
@@ -34,14 +45,14 @@ def collect(runs: Sequence[Path]) -> None:
 
 def _picture() -> None:
     rows = [row for rows in _tables().values() for row in rows]
-    coordinate_overview(rows, FOLDER / "transformer", "Transformer over depth", SHOWN_MEASURE, SHOWN_TIME)
+    coordinate_overview(pd.DataFrame(rows), FOLDER / "transformer", "Transformer over depth", SHOWN_MEASURE, SHOWN_TIME)
 
 
 def _tables() -> dict[str, list[Row]]:
     return {scheme: read_rows(FOLDER / f"{scheme}.csv") for scheme in SCHEMES}
 
 
-def _slopes(found: Mapping[str, Sequence[Verdict]]) -> str:
+def _slopes(found: Mapping[str, Sequence[Any]]) -> str:
     cells = {(v.measure, v.layer, scheme, v.t): _cell(v) for scheme, own in found.items() for v in own}
     places = dict.fromkeys(place[:2] for place in cells)
     columns = [(scheme, t) for scheme in found for t in sorted({place[3] for place in cells})]
@@ -49,15 +60,15 @@ def _slopes(found: Mapping[str, Sequence[Verdict]]) -> str:
     return table(header, [[f"`{m}`", layer, *(cells[m, layer, *column] for column in columns)] for m, layer in places])
 
 
-def _cell(verdict: Verdict) -> str:
-    if verdict.outcome in ("still", "undefined"):
+def _cell(verdict: Any) -> str:
+    if verdict.outcome in ("constant", "undefined"):
         return verdict.outcome
     text = f"{verdict.slope:+.2f}"
     return text if verdict.outcome == "stable" else f"**{text}**"
 
 
-def _summary(scheme: str, rows: Sequence[Row], found: Sequence[Verdict]) -> str:
-    moving = [v for v in found if v.outcome != "still"]
+def _summary(scheme: str, rows: Sequence[Row], found: Sequence[Any]) -> str:
+    moving = [v for v in found if v.outcome != "constant"]
     stable = sum(v.outcome == "stable" for v in moving)
     late = sum(abs(_from_depth_to_depth(rows, v)[-1]) <= TOLERANCE for v in moving)
     worst = max(moving, key=lambda v: abs(v.slope))
@@ -68,13 +79,13 @@ def _summary(scheme: str, rows: Sequence[Row], found: Sequence[Verdict]) -> str:
     )
 
 
-def _from_depth_to_depth(rows: Sequence[Row], verdict: Verdict) -> list[float]:
+def _from_depth_to_depth(rows: Sequence[Row], verdict: Any) -> list[float]:
     here = (verdict.measure, verdict.layer, verdict.t)
     own = [row for row in rows if (row["measure"], row["layer"], row["t"]) == here]
     return [log(b["std"] / a["std"]) / log(b["size"] / a["size"]) for a, b in pairwise(own)]
 
 
-def _exceptions(rows: Sequence[Row], found: Sequence[Verdict]) -> str:
+def _exceptions(rows: Sequence[Row], found: Sequence[Any]) -> str:
     header = ["measure", "layer", "t", *(f"{a} → {b}" for a, b in pairwise(sorted({row["size"] for row in rows})))]
     lines = [
         [f"`{v.measure}`", v.layer, str(v.t), *(f"{slope:+.2f}" for slope in _from_depth_to_depth(rows, v))]

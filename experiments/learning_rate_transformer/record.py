@@ -13,8 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
-from mulo.evaluation.results import read_csv, summarize
+from experiments.records import measured_with, provenance, read_provenance, summaries, table, write_provenance
 from mulo.reporting import style
 from mulo.reporting.labels import label
 
@@ -28,9 +27,9 @@ def collect(runs: Sequence[Path]) -> None:
     rows = []
     for run in runs:
         rate = OmegaConf.load(run / "config.yaml").optimizer.learning_rate
-        for found in summarize(read_csv(run / "results.csv")):
+        for found in summaries(run / "results.csv"):
             ends = (found.train_loss, found.train_error, found.diverged)
-            rows.append((found.parametrization, rate, found.width, found.steps, found.seeds, *ends))
+            rows.append((found.parametrization, rate, found.width, found.num_steps, found.seeds, *ends))
     with (FOLDER / "results.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *sorted(rows)])
     for scheme in SCHEMES:

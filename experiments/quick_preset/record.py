@@ -12,7 +12,7 @@ from statistics import mean
 from typing import Any
 
 from experiments.records import measured_with, provenance, read_provenance, table, write_provenance
-from mulo.evaluation.results import read_csv, write_csv
+from mulo.evaluation.results import RESULTS, trainings
 from mulo.reporting import metrics
 
 FOLDER = Path(__file__).parent
@@ -26,7 +26,7 @@ def collect(runs: list[Path]) -> None:
         losses = [row for row in metrics.read(run / "metrics.jsonl") if "validation_loss" in row]
         ends = (losses[0], losses[-1])
         validation += [(seed, int(row["outer_step"]), row["validation_loss"]) for row in ends]
-        write_csv(read_csv(run / "evaluation" / "results.csv"), FOLDER / f"results_seed{seed}.csv")
+        RESULTS.write(RESULTS.read(run / "evaluation" / "results.csv"), FOLDER / f"results_seed{seed}.csv")
     with (FOLDER / "validation.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("seed", "outer_step", "validation_loss"), *validation])
     for name in FIGURES:
@@ -43,8 +43,8 @@ def _validation() -> list[dict[str, Any]]:
 
 def _losses(seed: int) -> dict[str, dict[int, list[float]]]:
     found: dict[str, dict[int, list[float]]] = {}
-    for result in read_csv(FOLDER / f"results_seed{seed}.csv"):
-        found.setdefault(result.optimizer, {}).setdefault(result.width, []).append(result.test_loss)
+    for row in trainings(RESULTS.read(FOLDER / f"results_seed{seed}.csv")).itertuples():
+        found.setdefault(row.method, {}).setdefault(row.width, []).append(row.test)
     return found
 
 

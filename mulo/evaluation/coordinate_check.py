@@ -1,13 +1,13 @@
-"""Coordinate check: how far the pre-activations of each layer move in training, over width or over depth.
+"""Coordinate check: how far the pre-activations of each layer change in training, over width or over depth.
 
-Under µP they move by amounts that do not depend on width: log std over log width has slope 0 (Yang et al.
+Under µP they change by amounts that do not depend on width: log std over log width has slope 0 (Yang et al.
 2022, arXiv 2203.03466, appendix D.1; µLO, arXiv 2406.00153, figure 2). Under CompleteP they do not depend on
-depth either (Dey et al. 2025, arXiv 2505.01618). Two movements are measured:
+depth either (Dey et al. 2025, arXiv 2505.01618). Two changes are measured:
 
 - `x_t - x_0`: the pre-activation against that at initialization, all layers below having moved as well;
-- `(W_t - W_0) x`: what the movement of the layer's own matrix adds to it, x being the layer's input at t.
+- `(W_t - W_0) x`: what the change of the layer's own matrix adds to it, x being the layer's input at t.
 
-The first is what matters; the second shows a wrong multiplier that the movement of the layers below hides.
+The first is what matters; the second shows a wrong multiplier that the change of the layers below hides.
 """
 
 import math
@@ -20,14 +20,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from mulo import randomness
 from mulo.errors import MuloError
-from mulo.evaluation.coordinate_rows import Row, Verdict, read_rows, rows_with_slope, verdicts, write_rows
+from mulo.evaluation.coordinate_rows import CHANGES, with_slopes
 from mulo.types import Array, LayeredTask, LearnedOptimizer, Params, Theta
 from mulo.unroll import Training, start, unroll
-
-__all__ = ["MEASURES", "Row", "Verdict", "coordinate_check", "read_rows", "verdicts", "write_rows"]
 
 MEASURES = ("x_t - x_0", "(W_t - W_0) x")
 
@@ -44,8 +43,8 @@ def coordinate_check(
     names: tuple[str, str],
     over: str = "width",
     on_step: Callable[[int], None] = lambda done: None,
-) -> list[Row]:
-    """Trains one network per task and seed, and measures how the movements of its layers scale with its size.
+) -> pd.DataFrame:
+    """Trains one network per task and seed, and measures how the changes of its layers scale with its size.
 
     The optimizer is told that a training lasts max(times) steps. The minibatches of a seed are the same
     at all sizes; data that move on do so every gcd(times) steps. Only layers that every network has are compared;
@@ -55,13 +54,16 @@ def coordinate_check(
         tasks: the same network at two widths or more, or at two depths of at least 2.
         optimizer: what trains them.
         theta: the optimizer's weights.
-        inputs: [batch, *input_shape], the examples on which all movements are measured.
+        inputs: [batch, *input_shape], the examples on which all changes are measured.
         times: training steps after which they are measured, each at least 1.
         seeds: trainings per size, run side by side.
         key: decides initial parameters and minibatches.
-        names: of the optimizer and the parametrization, for the rows.
+        names: of the method and the parametrization, for the rows.
         over: `width` or `depth`, in which the tasks differ.
-        on_step: told how many of the len(tasks)·max(times) steps are done, every gcd(times) steps.
+        on_step: called with how many of the len(tasks)·max(times) steps are done, every gcd(times) steps.
+
+    Returns:
+        A table of changes (`coordinate_rows.CHANGES`).
 
     Raises:
         MuloError: the tasks have fewer than two different sizes.
@@ -70,21 +72,18 @@ def coordinate_check(
     if len(set(sizes)) < 2:
         given = ", ".join(map(str, sizes)) or "none"
         raise MuloError(f"A slope over {over} needs at least two different {over}s; given: {given}.")
-    found: dict[tuple[str, str, int], dict[int, float]] = {}
+    rows = []
     for i, task in enumerate(tasks):
         trainings = _train(task, optimizer, theta, times, randomness.each(key, seeds))
         for t, deviations in _deviations(task, trainings, inputs, times):
             on_step(i * max(times) + t)
             for (measure, layer), std in deviations.items():
                 name = _at_any_depth(layer, task.depth) if over == "depth" else layer
-                found.setdefault((measure, name, t), {})[sizes[i]] = std
-    named = {"optimizer": names[0], "parametrization": names[1], "over": over}
-    return [
-        row
-        for (measure, layer, t), stds in found.items()
-        if len(stds) == len(set(sizes))
-        for row in rows_with_slope(stds, **named, measure=measure, layer=layer, t=t)
-    ]
+                rows.append((measure, name, t, sizes[i], std))
+    found = pd.DataFrame(rows, columns=["measure", "layer", "t", "size", "std"])
+    shared = found.groupby(["measure", "layer", "t"])["size"].transform("nunique") == len(set(sizes))
+    labelled = found[shared].assign(method=names[0], parametrization=names[1], over=over)
+    return with_slopes(labelled)[list(CHANGES.columns)]
 
 
 def _at_any_depth(layer: str, depth: int) -> str:
@@ -129,22 +128,22 @@ def _deviations(
     # x_0 comes from the program that x_t comes from, so that equal parameters differ by exactly 0.
     x_0, _ = observe(first, first, inputs)
     for t, params in trainings:
-        found: Deviations = {}
+        stds: Deviations = {}
         if t in times:
             x_t, by_matrix = observe(first, params, inputs)
             for layer in x_t:
-                found[MEASURES[0], layer] = _mean_std(x_t[layer], x_0[layer])
+                stds[MEASURES[0], layer] = _mean_std(x_t[layer], x_0[layer])
                 if layer in by_matrix:
-                    found[MEASURES[1], layer] = _mean_std(by_matrix[layer])
-        yield t, found
+                    stds[MEASURES[1], layer] = _mean_std(by_matrix[layer])
+        yield t, stds
 
 
 def _observe(
     task: LayeredTask, first: Params, params: Params, inputs: Array
 ) -> tuple[OrderedDict[str, Array], OrderedDict[str, Array]]:
-    """Each layer's pre-activation, and of those with a matrix what its movement adds, in the network's order."""
+    """Each layer's pre-activation, and of those with a matrix what its change adds, in the network's order."""
     moved = jax.tree.map(jnp.subtract, params, first)
-    # Movements can be small beside the values that move, and TF32 has three digits.
+    # Changes can be small beside the values that change, and TF32 has three digits.
     with jax.default_matmul_precision("highest"):
         layers, differences = task.layers(params, inputs), task.layers(moved, inputs)
         by_matrix = OrderedDict(

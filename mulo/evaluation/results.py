@@ -1,179 +1,103 @@
-"""The record of an evaluation: one row per trained network, its loss curves, and their summary over seeds."""
+"""The table of results, a row per training and split, and the loss curves beside it. Without JAX.
 
-import csv
-import math
-from collections.abc import Iterable, Mapping, Sequence
+A training is one of a run's: one method on one network under one seed.
+"""
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mulo.errors import MuloError
+from mulo.evaluation.tables import Schema, renamed
 from mulo.files import replacing
 
-
-class CurveKey(NamedTuple):
-    """What a set of loss curves belongs to; as text such as `velo_mup/mup/w128/d3/n200`."""
-
-    optimizer: str
-    parametrization: str
-    width: int
-    depth: int
-    steps: int
-
-    def __str__(self) -> str:
-        return f"{self.optimizer}/{self.parametrization}/w{self.width}/d{self.depth}/n{self.steps}"
-
-    @classmethod
-    def parse(cls, text: str) -> "CurveKey":
-        """From the text; raises MuloError for another one."""
-        try:
-            optimizer, parametrization, *sizes = text.split("/")
-            return cls(optimizer, parametrization, *(int(size[1:]) for size in sizes))
-        except (ValueError, TypeError) as error:
-            raise MuloError(
-                f"{text!r} is not the name of a curve, such as {CurveKey('adamw', 'sp', 128, 3, 200)}."
-            ) from error
+SPLITS = ("initial", "train", "test")
+"""`initial` is the minibatch loss before the first step, the others are losses over fixed examples at the end."""
+CONDITION = ("task", "data", "width", "depth", "num_steps")
+"""On what methods are compared, beside values of settings that vary."""
+_TRAINING: dict[str, type] = {"method": str, "parametrization": str, "task": str, "data": str, "width": int}
+_TRAINING |= {"depth": int, "num_steps": int, "meta_seed": int, "seed": int}
+_ABSENT = {"method": "", "parametrization": "", "data": "", "depth": "0", "num_steps": "0", "meta_seed": "0"}
+_ABSENT |= {"seed": "0", "status": "finished"}
+"""What older tables of runs and of tuning leave out."""
 
 
-class Result(NamedTuple):
-    """One optimizee trained once."""
-
-    optimizer: str
-    """The contestant's name, in most cases as in `optimizer=<name>`; `parametrization` is the network's."""
-    parametrization: str
-    task: str
-    """Name of the family that the network belongs to; its width and depth have fields of their own."""
-    width: int
-    depth: int
-    steps: int
-    seed: int
-    train_loss: float
-    test_loss: float
-    status: str
-    """'finished', 'diverged(<step>)' or 'failed(<reason>)'."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether there was no training: what was asked could not be computed."""
-        return self.status.startswith("failed")
-
-    @property
-    def diverged(self) -> bool:
-        """Whether training stopped being finite, at its end or before."""
-        return not self.failed and (self.status != "finished" or not math.isfinite(self.train_loss + self.test_loss))
-
-    @property
-    def key(self) -> str:
-        """Under which its curves are kept."""
-        return str(CurveKey(self.optimizer, self.parametrization, self.width, self.depth, self.steps))
+def _long(texts: pd.DataFrame) -> pd.DataFrame:
+    """Older tables had a row per training with a column per split."""
+    old = renamed(texts)
+    splits = [split for split in SPLITS if split in old]
+    if not splits:
+        return texts
+    old = old.assign(**{name: text for name, text in _ABSENT.items() if name not in old})
+    rest = [name for name in old if name not in splits]
+    long = old.melt(rest, splits, "split", "loss", ignore_index=False)
+    return ordered(long.sort_index(kind="stable", ignore_index=True))
 
 
-class Summary(NamedTuple):
-    """All seeds of one optimizer on one network: means and standard errors over those that did not diverge.
+def ordered(results: pd.DataFrame) -> pd.DataFrame:
+    """The columns in their order: what tells a training, settings that vary, split, loss and status."""
+    ends = ["split", "loss", "status"]
+    settings = [name for name in results if name not in (*_TRAINING, *ends)]
+    return results[[name for name in (*_TRAINING, *settings, *ends) if name in results]]
 
-    A mean is nan where every seed diverged, a standard error where fewer than two remain.
+
+RESULTS = Schema(
+    "table of results", {**_TRAINING, "split": str, "loss": float, "status": str}, {"split": SPLITS}, _long
+)
+"""`method` is the optimizer's name or the one it has in results; `parametrization` is the network's, `task` its family;
+`meta_seed` is the job's seed, `status` is `finished`, `diverged(<step>)` or `failed(<reason>)`."""
+
+
+def trainings(results: pd.DataFrame) -> pd.DataFrame:
+    """One row per training with the loss of each split in a column, and whether it `failed`.
+
+    Train and test loss are inf where it diverged, at its end or before, and nan where it failed.
     """
-
-    optimizer: str
-    parametrization: str
-    task: str
-    width: int
-    depth: int
-    steps: int
-    train_loss: float
-    train_error: float
-    test_loss: float
-    test_error: float
-    seeds: int
-    """Number of seeds, diverged ones included."""
-    diverged: int
+    keys = [name for name in results if name not in ("split", "loss")]
+    if results.duplicated([name for name in (*keys, "split") if name != "status"]).any():
+        raise MuloError("A training has two losses of one split.")
+    wide = results.pivot(index=keys, columns="split", values="loss").reindex(columns=list(SPLITS))
+    rows = results[keys].drop_duplicates().merge(wide.reset_index(), how="left", on=keys)
+    rows["failed"] = rows.status.str.startswith("failed")
+    diverged = (rows.status != "finished") | ~np.isfinite(rows.train + rows.test)
+    rows.loc[diverged, ["train", "test"]] = np.inf
+    rows.loc[rows.failed, ["train", "test"]] = np.nan
+    return rows
 
 
-_GROUP = ("optimizer", "parametrization", "task", "width", "depth", "steps")
-_READERS: dict[str, Any] = Result.__annotations__
+def curve_names(results: pd.DataFrame) -> pd.Series:
+    """Under which the curves of each row's run are kept in a run directory, such as `velo_mup/mup/w128/d3/n200`."""
+    texts = {name: results[name].astype(str) for name in ("method", "parametrization", "width", "depth", "num_steps")}
+    return (
+        texts["method"] + "/" + texts["parametrization"]
+        + "/w" + texts["width"] + "/d" + texts["depth"] + "/n" + texts["num_steps"]
+    )  # fmt: skip
 
 
-def write_csv(results: Iterable[Result], path: Path) -> None:
-    """Writes one row per result under a header of the field names; `read_csv` returns the same results."""
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Result._fields)
-        writer.writerows(map(_row, results))
+def read_runs(
+    folder: Path, data: str | Callable[[pd.DataFrame], Any], meta_seed: int
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Results and curves of a run directory.
 
-
-def read_csv(path: Path) -> list[Result]:
-    """Reads what `write_csv` wrote; raises MuloError for other columns and for values of the wrong type."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if tuple(header) != Result._fields:
-            raise MuloError(
-                f"{path} is not a table of results: its columns are {', '.join(header) or 'missing'}, "
-                f"and these are needed, in this order: {', '.join(Result._fields)}."
-            )
-        return [_result(row, f"{path}, line {reader.line_num}") for row in reader]
-
-
-def _row(result: Result) -> list[str]:
-    # Through float, because NumPy's own floats print as np.float32(…).
-    row = result._asdict()
-    losses = {name: repr(float(row[name])) for name in ("train_loss", "test_loss")}
-    return [str(value) for value in (row | losses).values()]
-
-
-def _result(row: list[str], place: str) -> Result:
-    if len(row) != len(Result._fields):
-        raise MuloError(f"{place}: {len(row)} values were given, {len(Result._fields)} are needed.")
-    try:
-        return Result(*(read(text) for read, text in zip(_READERS.values(), row, strict=True)))
-    except ValueError as error:
-        raise MuloError(f"{place}: {error}.") from error
-
-
-def summarize(results: Iterable[Result]) -> list[Summary]:
-    """Groups results that differ only in their seed, in the order in which the groups first appear.
-
-    What failed has no result and is left out.
+    Older tables lack the name of the data and the meta-seed, which are given, and the initial losses, which the curves
+    tell.
     """
-    groups: dict[tuple[Any, ...], list[Result]] = {}
-    for result in results:
-        if result.failed:
-            continue
-        groups.setdefault(tuple(getattr(result, name) for name in _GROUP), []).append(result)
-    return [_summary(key, members) for key, members in groups.items()]
-
-
-def _summary(key: tuple[Any, ...], members: list[Result]) -> Summary:
-    kept = [result for result in members if not result.diverged]
-    train = _mean_and_error([result.train_loss for result in kept])
-    test = _mean_and_error([result.test_loss for result in kept])
-    return Summary._make([*key, *train, *test, len(members), len(members) - len(kept)])
-
-
-def _mean_and_error(losses: Sequence[float]) -> tuple[float, float]:
-    if not losses:
-        return math.nan, math.nan
-    error = float(np.std(losses, ddof=1)) / math.sqrt(len(losses)) if len(losses) > 1 else math.nan
-    return float(np.mean(losses)), error
-
-
-def by_optimizer(summaries: Iterable[Summary]) -> dict[tuple[str, str], dict[int, Summary]]:
-    """Summaries by (optimizer, parametrization) and width; MuloError where two compete for a place."""
-    found: dict[tuple[str, str], dict[int, Summary]] = {}
-    for summary in summaries:
-        widths = found.setdefault((summary.optimizer, summary.parametrization), {})
-        if summary.width in widths:
-            raise MuloError(
-                f"Two results of {summary.optimizer} at width {summary.width} cannot stand in one place: "
-                "give those of one task, one depth and one number of steps at a time."
-            )
-        widths[summary.width] = summary
-    return found
+    path = folder / "curves.npz"
+    curves = read_curves(path) if path.exists() else {}
+    results = RESULTS.read(folder / "results.csv").assign(data=data, meta_seed=meta_seed)
+    if not (results.split == "initial").any():
+        first = results[results.split == "train"].assign(split="initial")
+        at = zip(curve_names(first), first.seed, strict=True)
+        first["loss"] = [float(curves[name][seed, 0]) if name in curves else np.nan for name, seed in at]
+        results = pd.concat([first, results]).sort_index(kind="stable", ignore_index=True)
+    return results, curves
 
 
 def write_curves(curves: Mapping[str, np.ndarray], path: Path) -> None:
-    """Writes loss curves [seeds, steps], such as those of `CurveKey`s, as one npz file."""
+    """Writes loss curves [seeds, steps] as one npz file."""
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **curves)
 

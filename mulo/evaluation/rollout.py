@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax.sharding import Mesh
 
 from mulo import randomness
@@ -37,6 +38,14 @@ class Rollout(NamedTuple):
         losses = np.append(self.curve[training], self.train_loss[training] + self.test_loss[training])
         bad = np.flatnonzero(~np.isfinite(losses))
         return f"diverged({bad[0]})" if len(bad) else "finished"
+
+    def rows(self) -> pd.DataFrame:
+        """A row per training and split, as in a table of results: seed (the training's number), split, loss, status."""
+        losses = {"initial": self.curve[:, 0], "train": self.train_loss, "test": self.test_loss}
+        frame = pd.DataFrame({name: values.astype(float) for name, values in losses.items()}).rename_axis("seed")
+        frame["status"] = [self.status(training) for training in frame.index]
+        long = frame.reset_index().melt(["seed", "status"], list(losses), "split", "loss", ignore_index=False)
+        return long.sort_index(kind="stable", ignore_index=True)
 
 
 def rollout(
@@ -90,8 +99,8 @@ def rollout(
         if done * test_points // num_steps > (done - chunk) * test_points // num_steps:
             tests[done] = np.asarray(evaluate(training, data, "test"))
     train = np.asarray(evaluate(training, data, "train"))
-    found = np.stack(list(tests.values()), axis=1)
-    return Rollout(np.concatenate(curves, axis=1), train, found[:, -1], found, np.array(list(tests)))
+    test_curve = np.stack(list(tests.values()), axis=1)
+    return Rollout(np.concatenate(curves, axis=1), train, test_curve[:, -1], test_curve, np.array(list(tests)))
 
 
 def _repeated(key: Array, name: str, seeds: int, settings: int) -> Array:

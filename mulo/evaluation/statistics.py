@@ -24,7 +24,7 @@ class Interval(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Losses of one contestant on one network, over all its trainings: meta-seeds × seeds."""
+    """Losses of one method on one network, over all its trainings: meta-seeds × seeds."""
 
     median: float
     """inf where half of them or more diverged; nan where there is none."""
@@ -60,36 +60,36 @@ def quartiles(values: np.ndarray) -> np.ndarray:
     They are halfway between neighbours where the distribution function steps there (NumPy's averaged_inverted_cdf).
     """
     last = np.finfo(np.float64).max / 4
-    found = np.quantile(np.minimum(values, last), [0.25, 0.5, 0.75], axis=0, method="averaged_inverted_cdf")
-    return np.where(found < last / 4, found, math.inf)
+    cut = np.quantile(np.minimum(values, last), [0.25, 0.5, 0.75], axis=0, method="averaged_inverted_cdf")
+    return np.where(cut < last / 4, cut, math.inf)
 
 
 def resampled(losses: np.ndarray, generator: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
     """Losses as they might have been: meta-seeds are drawn with replacement, and seeds within each.
 
     Args:
-        losses: [places, meta-seeds, seeds]; a drawn meta-seed is the same in all places, seeds are drawn anew in each,
-            because other networks have initializations of their own.
+        losses: [conditions, meta-seeds, seeds]; a drawn meta-seed is the same under all, seeds are drawn anew
+            under each, because other networks have initializations of their own.
         generator: of NumPy.
         draws: how many samples of the same size.
 
     Returns:
-        [draws, places, meta-seeds, seeds]
+        [draws, conditions, meta-seeds, seeds]
     """
-    places, jobs, seeds = losses.shape
+    conditions, jobs, seeds = losses.shape
     job = generator.integers(jobs, size=(draws, 1, jobs, 1))
-    seed = generator.integers(seeds, size=(draws, places, jobs, seeds))
-    return losses[np.arange(places)[None, :, None, None], job, seed]
+    seed = generator.integers(seeds, size=(draws, conditions, jobs, seeds))
+    return losses[np.arange(conditions)[None, :, None, None], job, seed]
 
 
 def mean_interval(losses: np.ndarray, seed: int = 0) -> Interval:
-    """Mean over places, meta-seeds and seeds [places, meta-seeds, seeds], over finite losses, with its interval."""
+    """Mean of finite losses [conditions, meta-seeds, seeds] over seeds, meta-seeds, conditions, and its interval."""
     center, drawn = _means(losses, np.random.default_rng(seed))
     return _interval(center, drawn, _widening(_units(losses) - 1))
 
 
 def difference_interval(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Interval:
-    """Mean of `ours` − mean of `theirs`, each [places, meta-seeds, seeds], resampled independently."""
+    """Mean of `ours` − mean of `theirs`, each [conditions, meta-seeds, seeds], resampled independently."""
     generator = np.random.default_rng(seed)
     (one, drawn), (other, drawn_other) = _means(ours, generator), _means(theirs, generator)
     freedom = _welch(drawn, drawn_other, _units(ours) - 1, _units(theirs) - 1)
@@ -113,7 +113,7 @@ def _means(losses: np.ndarray, generator: np.random.Generator) -> tuple[float, n
 
 
 def _mean(losses: np.ndarray) -> np.ndarray:
-    """Of [draws, places, meta-seeds, seeds]: finite seeds in meta-seeds in places; nan where a place has none."""
+    """Of [draws, conditions, meta-seeds, seeds]: finite seeds in meta-seeds in conditions; nan where one has none."""
     for _ in range(2):
         count = np.isfinite(losses).sum(axis=-1)
         losses = np.where(count > 0, np.nansum(losses, axis=-1) / np.maximum(count, 1), np.nan)
@@ -149,25 +149,25 @@ def _interval(center: float, drawn: np.ndarray, widening: float) -> Interval:
 
 
 def ranks(losses: Mapping[str, np.ndarray], seed: int = 0) -> dict[str, Interval]:
-    """Mean rank of each contestant over places, 1 the lowest mean loss; the interval is of percentiles.
+    """Mean rank of each method over conditions, 1 the lowest mean loss; the interval is of percentiles.
 
     Args:
-        losses: by contestant, [places, meta-seeds, seeds]; the same places for all. inf where a seed diverged: its
-            contestant ranks last there, and equal losses share the mean of their ranks.
+        losses: by method, [conditions, meta-seeds, seeds]; the same conditions for all. inf where a seed diverged: its
+            method ranks last there, and equal losses share the mean of their ranks.
         seed: of the samples.
     """
     generator = np.random.default_rng(seed)
-    whole = _mean_ranks([own.mean(axis=(-2, -1))[None] for own in losses.values()])[0]
-    drawn = _mean_ranks([resampled(own, generator).mean(axis=(-2, -1)) for own in losses.values()])
-    known = all(_units(own) > 1 for own in losses.values())
+    whole = _mean_ranks([array.mean(axis=(-2, -1))[None] for array in losses.values()])[0]
+    drawn = _mean_ranks([resampled(array, generator).mean(axis=(-2, -1)) for array in losses.values()])
+    known = all(_units(array) > 1 for array in losses.values())
     ends = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     low, high = ends if known else np.full_like(ends, math.nan)
-    found = zip(losses, whole, low, high, strict=True)
-    return {name: Interval(float(value), float(a), float(b)) for name, value, a, b in found}
+    intervals = zip(losses, whole, low, high, strict=True)
+    return {name: Interval(float(value), float(a), float(b)) for name, value, a, b in intervals}
 
 
 def _mean_ranks(means: Sequence[np.ndarray]) -> np.ndarray:
-    """[draws, contestants] from one [draws, places] per contestant."""
+    """[draws, methods] from one [draws, conditions] per method."""
     return np.asarray(stats.rankdata(np.stack(means, axis=-1), axis=-1)).mean(axis=1)
 
 

@@ -3,25 +3,17 @@
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from mulo.evaluation.rollout import rollout
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
 Settings = dict[str, float]
 """One value of each setting that θ of a baseline holds."""
-
-
-class Trial(NamedTuple):
-    """One combination of settings, and what it came to."""
-
-    settings: Settings
-    loss: float
-    """Mean over seeds of the training loss over fixed examples at the end; inf where any seed diverged."""
 
 
 def combinations(grid: dict[str, list[float]]) -> list[Settings]:
@@ -34,9 +26,17 @@ def theta_of(settings: Settings) -> Theta:
     return {name: jnp.float32(value) for name, value in settings.items()}
 
 
-def best(trials: Sequence[Trial]) -> Trial:
-    """The one with the lowest loss; of equals the first."""
-    return min(trials, key=lambda trial: trial.loss)
+def as_text(settings: Settings) -> dict[str, str]:
+    """As columns of a table of results hold settings; `float` gives the same numbers back."""
+    return {name: repr(float(value)) for name, value in settings.items()}
+
+
+def best(trials: pd.DataFrame, names: Sequence[str]) -> tuple[Settings, float]:
+    """The settings with the lowest mean loss over seeds, of equals the first; inf where any seed diverged."""
+    losses = trials.assign(loss=trials.loss.where(np.isfinite(trials.loss), np.inf))
+    means = losses.groupby(list(names), sort=False, as_index=False).loss.mean()
+    chosen = means.iloc[int(means.loss.to_numpy().argmin())]
+    return {name: float(chosen[name]) for name in names}, float(chosen.loss)
 
 
 def try_settings(
@@ -48,11 +48,15 @@ def try_settings(
     seeds: int,
     key: Array,
     on_progress: Callable[[int, float], None] = lambda done, loss: None,
-) -> list[Trial]:
-    """Trains `seeds` networks for `num_steps` steps under each of these settings, all in one program."""
+) -> pd.DataFrame:
+    """Trains `seeds` networks for `num_steps` steps under each of these settings, all in one program.
+
+    Returns:
+        A row per training: its settings as text, seed, split (`train`), loss over fixed examples at the end, status.
+    """
     thetas = jax.tree.map(lambda *values: jnp.stack(values), *map(theta_of, settings))
     run = partial(rollout, task, optimizer, thetas, settings=len(settings))
-    found = run(num_steps=num_steps, seeds=seeds, key=key, on_progress=on_progress)
-    losses = found.train_loss.reshape(len(settings), seeds).mean(axis=1)
-    losses = np.where(np.isfinite(losses), losses, np.inf)
-    return [Trial(own, float(loss)) for own, loss in zip(settings, losses, strict=True)]
+    rows = run(num_steps=num_steps, seeds=seeds, key=key, on_progress=on_progress).rows()
+    rows = rows[rows.split == "train"].reset_index(drop=True)
+    texts = pd.DataFrame(map(as_text, settings)).loc[rows.seed // seeds].reset_index(drop=True)
+    return pd.concat([texts, rows.assign(seed=rows.seed % seeds)], axis=1)

@@ -6,13 +6,14 @@ from rich.console import Console
 
 from mulo.config import Config
 from mulo.errors import ConfigError
-from mulo.jobs.gather import gather, jobs_of
 from mulo.process import places
-from mulo.reporting import record
 
 
 def check(config: Config) -> None:
     """Refuses what is neither a record nor a sweep's directory, and a place that is taken."""
+    from mulo.jobs.job_folders import jobs_of  # pandas, which no other mode needs before its results
+    from mulo.reporting import record
+
     source = _source(config)
     if not source.is_dir():
         allowed = "a record, or the directory of a sweep's jobs, such as runs/figure/width-cpu"
@@ -24,9 +25,9 @@ def check(config: Config) -> None:
         record.read(source)
         places.check(source, "report.of=<directory>")
         return
-    own = jobs_of(source)[0].config
-    folder = target(config, own)
-    _check_target(folder, own)
+    first = jobs_of(source)[0].config
+    folder = target(config, first)
+    _check_target(folder, first)
     places.check(folder, "report.into=<folder>")
 
 
@@ -41,6 +42,8 @@ def target(config: Config, job: Config) -> Path:
 
 
 def _check_target(folder: Path, job: Config) -> None:
+    from mulo.reporting import record
+
     if not folder.exists():
         return
     advice = "Choose another one with report.name=<name>."
@@ -55,15 +58,18 @@ def _check_target(folder: Path, job: Config) -> None:
 
 def report(config: Config, console: Console) -> int:
     """Gathers and writes, or writes anew; returns 0."""
-    source = _source(config)
-    folder = source
+    from mulo.jobs.gather import gather
+    from mulo.jobs.job_folders import jobs_of
+    from mulo.reporting import record
+
+    folder = source = _source(config)
     if not record.is_record(source):
-        found = gather(source)
-        folder = target(config, jobs_of(source)[0].config)
-        record.write(found, folder)
-        missing = sum(job.status != "finished" for job in found.jobs)
+        jobs = jobs_of(source)
+        gathered, folder = gather(jobs), target(config, jobs[0].config)
+        record.write(gathered, folder)
+        missing = sum(job.status != "finished" for job in gathered.jobs)
         if missing:
-            console.print(f"{missing} of {len(found.jobs)} jobs did not finish; the record says which.")
+            console.print(f"{missing} of {len(gathered.jobs)} jobs did not finish; the record says which.")
     record.write_up(folder)
     console.print(f"Record: {folder / 'README.md'}, index.html and figure beside it.", soft_wrap=True)
     return 0

@@ -1,26 +1,23 @@
 """mode=main of a baseline: its settings are tuned where θ of a learned optimizer would be meta-trained."""
 
-import csv
 import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from mulo import randomness
 from mulo.config import Config
 from mulo.errors import Interrupted, MuloError
-from mulo.evaluation.tuning import Settings, Trial, best, combinations, theta_of, try_settings
-from mulo.files import replacing
+from mulo.evaluation.results import RESULTS
+from mulo.evaluation.tuning import Settings, as_text, best, combinations, theta_of, try_settings
 from mulo.jobs.contestants import tuned_width, tuning_of
 from mulo.jobs.context import JobContext
 from mulo.jobs.evaluate import ThetaOf
 from mulo.optimizers import with_state_dtype
 from mulo.reporting.progress import progress
 from mulo.types import LayeredTask
-
-Place = tuple[str, int]
-"""Architecture and width on which settings are compared."""
 
 
 def tune(job: JobContext) -> ThetaOf:
@@ -33,75 +30,72 @@ def tune(job: JobContext) -> ThetaOf:
         MuloError: every setting diverged.
     """
     config, console = job.config, job.console
-    log = TuningLog(job.folder / "tuning.csv")
     grid = combinations(config.optimizer.grid(config.tuning.grid))
+    log, names = TrialLog(job.folder / "tuning.csv", config, list(grid[0])), list(grid[0])
     tasks = tuning_of(config).tasks
     console.print(f"Tuning {config.contestant}: {len(grid)} settings on {', '.join(task.name for task in tasks)}.")
-    found = {}
+    chosen: dict[tuple[str, int], Settings] = {}
     for task in tasks:
         _try_all(job, task, grid, log)
-        found[task.architecture, task.width] = chosen = best(log.trials[task.architecture, task.width])
-        if not math.isfinite(chosen.loss):
+        settings, loss = best(log.of(task), names)
+        if not math.isfinite(loss):
             raise MuloError(f"Every one of the {len(grid)} settings of tuning.grid diverged on {task.name}.")
-        said = ", ".join(f"{name} {value:g}" for name, value in chosen.settings.items())
-        console.print(f"Best on {task.name}: {said}, training loss {chosen.loss:.4f}.", highlight=False)
-    return lambda network: theta_of(found[_place(config, network)].settings)
+        values = ", ".join(f"{name} {value:g}" for name, value in settings.items())
+        console.print(f"Best on {task.name}: {values}, training loss {loss:.4f}.", highlight=False)
+        chosen[task.architecture, task.width] = settings
+    return lambda network: theta_of(chosen[network.architecture, _tuned_on(config, network)])
 
 
-def _place(config: Config, network: LayeredTask) -> Place:
+def _tuned_on(config: Config, network: LayeredTask) -> int:
+    """The width on which the settings of a network are compared."""
     if config.tuning.each_width:
-        return network.architecture, network.width
+        return network.width
     part = next(part for part in config.evaluated.task.parts if part.architecture == network.architecture)
-    return network.architecture, tuned_width(config, part)
+    return tuned_width(config, part)
 
 
-def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TuningLog") -> None:
+def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TrialLog") -> None:
     config, stop = job.config, job.stop
-    own, optimizer = config.tuning, with_state_dtype(config.optimizer, config.state_dtype)
+    how, optimizer = config.tuning, with_state_dtype(config.optimizer, config.state_dtype)
     key = randomness.branch(randomness.root(config.seed), "tuning")
-    done = [trial.settings for trial in log.trials.get((task.architecture, task.width), [])]
-    missing = [settings for settings in grid if settings not in done]
-    batches = [missing[i : i + own.settings_at_once] for i in range(0, len(missing), own.settings_at_once)]
-    with progress(f"tuning on {task.name}", len(batches) * own.steps, 0, "mean loss") as bar:
+    done = log.of(task)[list(grid[0])].to_dict("records")
+    missing = [settings for settings in grid if as_text(settings) not in done]
+    batches = [missing[i : i + how.settings_at_once] for i in range(0, len(missing), how.settings_at_once)]
+    with progress(f"tuning on {task.name}", len(batches) * how.steps, 0, "mean loss") as bar:
         for index, batch in enumerate(batches):
 
-            def told(steps: int, loss: float, before: int = index * own.steps) -> None:
+            def on_progress(steps: int, loss: float, before: int = index * how.steps) -> None:
                 bar.update(before + steps, loss)
 
-            run = partial(try_settings, task, optimizer, batch, num_steps=own.steps, seeds=own.seeds)
-            log.add(task, run(key=key, on_progress=told))
+            run = partial(try_settings, task, optimizer, batch, num_steps=how.steps, seeds=how.seeds)
+            log.add(task, run(key=key, on_progress=on_progress))
             if stop.requested():
                 raise Interrupted(int(stop.signal_number or 0), f"Stopped; what was tried is kept in {log.path}.")
 
 
-class TuningLog:
-    """tuning.csv: one row per setting and network, in the order tried."""
+class TrialLog:
+    """tuning.csv: a table of results with a row per training and the tried settings as columns, in the order tried."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.trials: dict[Place, list[Trial]] = {}
-        for row in _rows(path):
-            place = str(row.pop("task")), int(row.pop("width"))
-            loss = float(row.pop("train_loss"))
-            settings = {name: float(value) for name, value in row.items()}
-            self.trials.setdefault(place, []).append(Trial(settings, loss))
+    def __init__(self, path: Path, config: Config, names: Sequence[str]) -> None:
+        self.path, self._config = path, config
+        empty = RESULTS.empty().assign(**{name: pd.Series(dtype=str) for name in names})
+        self._trials = RESULTS.read(path, names) if path.exists() else empty
 
-    def add(self, task: LayeredTask, trials: Sequence[Trial]) -> None:
+    def of(self, task: LayeredTask) -> pd.DataFrame:
+        """The trials on one network."""
+        return self._trials[(self._trials.task == task.architecture) & (self._trials.width == task.width)]
+
+    def add(self, task: LayeredTask, trials: pd.DataFrame) -> None:
         """Appends trials on one network and writes the file."""
-        self.trials.setdefault((task.architecture, task.width), []).extend(trials)
-        rows = [
-            {"task": architecture, "width": width, **trial.settings, "train_loss": trial.loss}
-            for (architecture, width), own in self.trials.items()
-            for trial in own
-        ]
-        with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        config = self._config
+        part = next(part for part in config.evaluated.task.parts if part.architecture == task.architecture)
+        names = {
+            "method": config.contestant,
+            "parametrization": config.evaluated.parametrization,
+            "task": task.architecture,
+        }
+        sizes = {"width": task.width, "depth": task.depth, "num_steps": config.tuning.steps, "meta_seed": config.seed}
+        rows = trials.assign(**names, data=config.evaluated.data_of(part).name, **sizes)
+        more = rows[list(self._trials)]
+        self._trials = pd.concat([self._trials, more], ignore_index=True) if len(self._trials) else more
+        RESULTS.write(self._trials, self.path)

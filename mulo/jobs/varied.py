@@ -7,7 +7,7 @@ from typing import Any
 
 from mulo.config import Config, to_dict
 
-_TOLD_OTHERWISE = ("mode", "name", "scale", "seed", "run_dir", "logger", "distributed", "plan", "report", "sweep")
+_NO_COLUMNS = ("mode", "name", "scale", "seed", "run_dir", "logger", "distributed", "plan", "report", "sweep")
 _COLUMNS = {
     *("task.name", "task.parametrization", "data.name"),
     *(f"evaluation.{key}" for key in ("widths", "depths", "steps", "horizons", "seeds", "test_points")),
@@ -16,43 +16,39 @@ _COLUMNS = {
 }
 _SIZES = {"task.width", "task.widths", "task.depth", "task.depths"}
 """Where nothing is meta-trained, these are columns too."""
-_CONTESTANTS_SHARE = ("evaluation.baselines.",)
+_OF_ALL_METHODS = ("evaluation.baselines.",)
 
 
 def varied(configs: Sequence[Config], setting: str | None) -> list[str]:
-    """Keys in which jobs of one contestant differ, without those that others imply.
+    """Keys in which jobs of one method differ, without those that others imply.
 
     Args:
         configs: of all jobs.
         setting: the key that the sweep's picture is over, which comes first.
     """
     flat = [flattened(config) for config in configs]
-    keys = dict.fromkeys(key for own in flat for key in own if _may_vary(key, configs))
-    first = [setting] if setting in keys else []
+    keys = dict.fromkeys(key for settings in flat for key in settings if _may_vary(key, configs))
     known: list[tuple[Any, ...]] = [_columns(config) for config in configs]
-    found = []
-    for key in [*first, *(key for key in keys if key not in first)]:
-        values = [own.get(key) for own in flat]
-        if not _implied(known, values):
-            found.append(key)
-            known = [(*before, value) for before, value in zip(known, values, strict=True)]
-    return found
+    varying = []
+    for key in sorted(keys, key=lambda key: key != setting):
+        values = [settings.get(key) for settings in flat]
+        finer = [(*before, value) for before, value in zip(known, values, strict=True)]
+        if len(set(finer)) > len(set(known)):  # otherwise what is known implies it
+            varying.append(key)
+            known = finer
+    return varying
 
 
 def _may_vary(key: str, configs: Sequence[Config]) -> bool:
-    if key.split(".")[0] in _TOLD_OTHERWISE or key in _COLUMNS or key.startswith(_CONTESTANTS_SHARE):
+    if key.split(".")[0] in _NO_COLUMNS or key in _COLUMNS or key.startswith(_OF_ALL_METHODS):
         return False
     return key not in _SIZES or all(config.mode == "main" for config in configs)
 
 
 def _columns(config: Config) -> tuple[Any, ...]:
-    """What the columns of results.csv tell of a job."""
-    own = config.evaluated
-    return config.contestant, config.parametrization, own.task.name, own.data.name, own.parametrization
-
-
-def _implied(known: Sequence[Any], values: Sequence[Any]) -> bool:
-    return len(set(zip(known, values, strict=True))) == len(set(known))
+    """What the columns of results.csv say of a job."""
+    on = config.evaluated
+    return config.contestant, config.parametrization, on.task.name, on.data.name, on.parametrization
 
 
 def flattened(config: Config) -> dict[str, str]:

@@ -32,10 +32,3 @@ def label(name: str) -> str:
 def label_of_family(architecture: str) -> str:
     """The printed name of an architecture; what is not known stays as it is."""
     return getattr(Schemas("task").get(architecture), "label", architecture)
-
-
-def contestant(optimizer: str, parametrization: str) -> str:
-    """The printed name of an optimizer, with the network's parametrization where that is not the optimizer's own."""
-    known = looks().get(optimizer)
-    as_usual = known is None or parametrization == known.parametrization
-    return label(optimizer) if as_usual else f"{label(optimizer)} in {label(parametrization)}"

@@ -15,13 +15,13 @@ from mulo.config.root import CoordinateCheckConfig
 from mulo.data import load
 from mulo.errors import ConfigError, MuloError
 from mulo.evaluation import coordinate_check as check
-from mulo.evaluation.coordinate_rows import rows_with_slope
 from mulo.jobs import coordinate_check as job
 from mulo.optimizers import AdamW
 from mulo.randomness import root
 from mulo.reporting import coordinate_plot, style
 from mulo.tasks import make_tasks
 from mulo.types import Layer
+from tests.evaluation.test_coordinate_rows import changes
 from tests.test_configs import composed
 
 DEPTHS = (2, 4, 8)
@@ -89,24 +89,24 @@ def measure(tasks, over="depth"):
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 def test_the_slope_of_a_sum_of_branches_is_the_power_that_is_left(power):
     rows = measure([Sum(depth, power) for depth in DEPTHS])
-    assert {row["over"] for row in rows} == {"depth"}
-    output = [row for row in rows if row["layer"] == "output"]
-    assert [row["size"] for row in output] == list(DEPTHS)
-    for row in output:
+    assert set(rows.over) == {"depth"}
+    output = rows[rows.layer == "output"]
+    assert list(output["size"]) == list(DEPTHS)
+    for row in output.to_dict("records"):
         assert row["std"] == pytest.approx(3 * RATE * row["size"] ** (1 - power) * INPUTS.std(), rel=1e-5)
         assert row["slope"] == pytest.approx(1 - power, abs=1e-5)
-    last = [row["slope"] for row in rows if row["layer"] == "block_last/out"]
+    last = rows.slope[rows.layer == "block_last/out"]
     np.testing.assert_allclose(last, np.zeros(2 * len(DEPTHS)), atol=1e-6)
 
 
 def test_only_layers_of_every_depth_are_compared():
-    names = {row["layer"] for row in measure([Sum(depth, 1.0) for depth in (12, 3)])}
+    names = set(measure([Sum(depth, 1.0) for depth in (12, 3)]).layer)
     # block_3 of the deeper network is none of the other's, whose third block is its last.
     assert names == {"block_1/out", "block_2/out", "block_last/out", "output"}
 
 
 def test_over_width_blocks_keep_their_numbers():
-    names = {row["layer"] for row in measure([Sum(2, 1.0, width) for width in (1, 2)], over="width")}
+    names = set(measure([Sum(2, 1.0, width) for width in (1, 2)], over="width").layer)
     assert names == {"block_1/out", "block_2/out", "output"}
 
 
@@ -162,15 +162,12 @@ def test_widths_are_compared_where_no_depths_are_given(over, width):
     ],
 )
 def test_only_what_is_promised_can_fail(capsys, tmp_path, parametrization, over, code):
-    movement = {"optimizer": "a", "parametrization": parametrization, "measure": "x_t - x_0", "layer": "l", "t": 1}
-    rows = rows_with_slope({2: 1.0, 4: 2.0}, **movement, over=over)
+    rows = changes({2: 1.0, 4: 2.0}, "l", parametrization=parametrization, t=1, over=over)
     chosen = config(parametrization)
     if over == "width":
         chosen = replace(chosen, coordinate_check=CoordinateCheckConfig())
-    assert job._say(chosen, rows, tmp_path, Console(width=200)) == code
-    said = " ".join(capsys.readouterr().out.split())
-    assert "slope +1.00 (unstable)" in said
-    assert f"within ±0.1 over {over}" in said
+    assert job._verdict(chosen, rows, tmp_path, Console(width=200)) == code
+    assert "x_t - x_0, layer l, t = 1: slope +1.00 (unstable)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -195,8 +192,7 @@ def test_what_a_check_over_depth_refuses(task, depths, said):
 def test_the_figures_name_what_the_movements_are_over(monkeypatch, tmp_path, over):
     seen = []
     monkeypatch.setattr(style, "save", lambda figure, stem: seen.append(figure.axes))
-    movement = {"optimizer": "mu_adam", "parametrization": "completep", "measure": "x_t - x_0", "layer": "l", "t": 1}
-    rows = rows_with_slope({2: 1.0, 4: 2.0}, **movement, over=over)
+    rows = changes({2: 1.0, 4: 2.0}, parametrization="completep", t=1, over=over)
     coordinate_plot.coordinate_check(rows, tmp_path / "one", "Check")
     coordinate_plot.coordinate_overview(rows, tmp_path / "two", "Check", "x_t - x_0", 1)
     assert [axes.get_xlabel() for (axes,) in seen] == [over, over]
@@ -214,6 +210,6 @@ def test_the_last_block_of_a_transformer_moves_alike_under_complete_p_alone():
     for scheme in ("completep", "mup"):
         tasks = make_tasks(task, scheme, dataset, depths=(2, 8))
         rows = check.coordinate_check(tasks, adam, adam.init(root(0)), inputs, names=("mu_adam", scheme), **settings)
-        slopes |= {(scheme, row["measure"], row["layer"]): row["slope"] for row in rows}
+        slopes |= {(scheme, row.measure, row.layer): row.slope for row in rows.itertuples()}
     assert abs(slopes["completep", check.MEASURES[0], "block_last/up"]) < 0.2
     assert slopes["mup", check.MEASURES[0], "block_last/up"] > 0.5

@@ -1,70 +1,114 @@
 import math
 import random
-import statistics
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mulo.errors import MuloError
 from mulo.evaluation.results import (
-    CurveKey,
-    Result,
-    by_optimizer,
-    read_csv,
+    RESULTS,
+    SPLITS,
+    curve_names,
     read_curves,
+    read_runs,
     replacing,
-    summarize,
-    write_csv,
+    trainings,
     write_curves,
 )
 
+HEADER = "method,parametrization,task,data,width,depth,num_steps,meta_seed,seed,split,loss,status"
+OLD = "optimizer,parametrization,task,width,depth,steps,seed,train_loss,test_loss,status"
+OLD_RECORD = (
+    "contestant,parametrization,task,data,width,depth,steps,meta_seed,seed,a.b,initial_loss,train_loss,test_loss,status"
+)
+ROW = {"method": "velo_mup", "parametrization": "mup", "task": "mlp", "data": "images", "width": 128, "depth": 3}
+ROW |= {"num_steps": 200, "meta_seed": 0, "seed": 0, "split": "train", "loss": 1.0, "status": "finished"}
 
-def result(seed, loss=1.0, status="finished", **changes):
-    row = Result("velo_mup", "mup", "mlp", 128, 3, 200, seed, loss / 2, loss, status)
-    return row._replace(**changes)
+
+def table(*rows):
+    return pd.DataFrame([ROW | row for row in rows])
 
 
-def same(a, b):
-    """Equal field by field and type by type, nan being equal to nan."""
-    return all(type(x) is type(y) and (x == y or (x != x and y != y)) for x, y in zip(a, b, strict=True))
+def splits(initial, train, test, **more):
+    return [
+        {"split": split, "loss": float(loss), **more}
+        for split, loss in zip(SPLITS, (initial, train, test), strict=True)
+    ]
 
 
 def test_csv_returns_every_float_exactly(tmp_path):
     draw = random.Random(0)
     losses = [draw.gauss(0, 1) * 10.0 ** draw.randint(-300, 300) for _ in range(50)]
-    written = [result(seed, loss) for seed, loss in enumerate([*losses, math.nan, math.inf, -math.inf, 0.1 + 0.2])]
-    write_csv(written, tmp_path / "results.csv")
-    read = read_csv(tmp_path / "results.csv")
-    assert len(read) == len(written)
-    assert all(same(a, b) for a, b in zip(written, read, strict=True))
+    losses += [math.nan, math.inf, -math.inf, 0.1 + 0.2]
+    written = table(*({"seed": seed, "loss": loss} for seed, loss in enumerate(losses)))
+    RESULTS.write(written, tmp_path / "results.csv")
+    pd.testing.assert_frame_equal(RESULTS.read(tmp_path / "results.csv"), written, check_exact=True)
 
 
 def test_csv_text(tmp_path):
-    row = Result("a,b", "sp", "mlp", 64, 3, 10, 2, np.float32(0.5), math.nan, "diverged(7)")
-    write_csv([row], tmp_path / "deep" / "results.csv")
+    row = {"method": "a,b", "width": 64, "loss": np.float32(0.5), "status": "diverged(7)"}
+    RESULTS.write(table(row, {"loss": math.nan}), tmp_path / "deep" / "results.csv")
     assert (tmp_path / "deep" / "results.csv").read_text(encoding="utf-8") == (
-        "optimizer,parametrization,task,width,depth,steps,seed,train_loss,test_loss,status\n"
-        '"a,b",sp,mlp,64,3,10,2,0.5,nan,diverged(7)\n'
+        f'{HEADER}\n"a,b",mup,mlp,images,64,3,200,0,0,train,0.5,diverged(7)\n'
+        "velo_mup,mup,mlp,images,128,3,200,0,0,train,nan,finished\n"
     )
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "missing"),
-        ("optimizer,width\nvelo,3\n", "optimizer, width"),
-        (",".join(reversed(Result._fields)) + "\n", "in this order: optimizer, parametrization"),
-        (",".join(Result._fields) + "\nvelo,mup,mlp,128\n", "line 2: 4 values"),
-        (",".join(Result._fields) + "\nvelo,mup,mlp,wide,3,200,0,1,1,finished\n", "line 2: .*'wide'"),
+        ("", "its columns are missing; expected method"),
+        ("optimizer,width\nvelo,3\n", "its columns are optimizer, width; expected method, parametrization"),
+        (f"{HEADER},more\n", "its columns are .*more; expected"),
+        (f"{HEADER}\nvelo,mup,mlp,128\n", "line 2: 4 values are given; expected 12"),
+        (f"{HEADER}\nvelo,mup,mlp,d,wide,3,200,0,0,train,1,finished\n", "column width: .*'wide'"),
+        (f"{HEADER}\nvelo,mup,mlp,d,8,3,200,0,0,dev,1,finished\n", "'dev' is invalid; expected initial or train or"),
+        (f"{OLD}\nvelo,mup,mlp,8,3,200,zero,1,1,finished\n", "column seed: .*'zero'"),
     ],
 )
 def test_csv_of_another_shape_is_refused(tmp_path, text, said):
     path = tmp_path / "results.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MuloError, match=said):
-        read_csv(path)
+        RESULTS.read(path)
+
+
+def test_columns_of_settings_are_texts_and_must_be_those_expected(tmp_path):
+    written = table({"a.b": "0.10"}, {"a.b": "nan", "seed": 1})
+    RESULTS.write(written, tmp_path / "results.csv")
+    for settings in (["a.b"], None):
+        assert RESULTS.read(tmp_path / "results.csv", settings).equals(written)
+    for settings in ([], ["a.b", "c"]):
+        with pytest.raises(MuloError, match="its columns are"):
+            RESULTS.read(tmp_path / "results.csv", settings)
+
+
+def test_the_table_of_an_older_run_directory_is_read(tmp_path):
+    """A row per training; the curves tell the initial losses, the job its data and meta-seed."""
+    rows = ["velo,mup,mlp,8,3,2,0,0.5,0.25,finished", "velo,mup,mlp,8,3,2,1,nan,0.75,diverged(1)"]
+    rows = [OLD, *rows, "adamw,sp,mlp,8,3,2,0,1,2,finished", ""]
+    (tmp_path / "results.csv").write_text("\n".join(rows), encoding="utf-8")
+    write_curves({"velo/mup/w8/d3/n2": np.array([[3.0, 2.0], [4.0, np.inf]])}, tmp_path / "curves.npz")
+    found, curves = read_runs(tmp_path, "images", 7)
+    assert list(curves) == ["velo/mup/w8/d3/n2"]
+    assert list(found) == HEADER.split(",")
+    assert set(found.data) == {"images"}
+    assert set(found.meta_seed) == {7}
+    assert list(found.split) == list(SPLITS) * 3
+    np.testing.assert_array_equal(found.loss, [3, 0.5, 0.25, 4, np.nan, 0.75, np.nan, 1, 2])
+    assert list(found.status[::3]) == ["finished", "diverged(1)", "finished"]
+    assert list(found.method[::3]) == ["velo", "velo", "adamw"]
+
+
+def test_the_table_of_an_older_record_is_read(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text(f"{OLD_RECORD}\nLO,sp,mlp,images,8,3,200,1,2,0.1,2.5,0.5,0.25,finished\n", encoding="utf-8")
+    found = RESULTS.read(path, ["a.b"])
+    own = {"method": "LO", "parametrization": "sp", "width": 8, "meta_seed": 1, "seed": 2, "a.b": "0.1"}
+    pd.testing.assert_frame_equal(found, table(*splits(2.5, 0.5, 0.25, **own)), check_like=True)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -81,80 +125,42 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("kept.txt", "old")]
 
 
-def test_summary_against_the_statistics_module():
-    losses = [0.31, 0.29, 0.4, 0.37]
-    (summary,) = summarize(result(seed, loss) for seed, loss in enumerate(losses))
-    assert summary[:6] == ("velo_mup", "mup", "mlp", 128, 3, 200)
-    assert (summary.seeds, summary.diverged) == (4, 0)
-    assert summary.test_loss == pytest.approx(statistics.mean(losses))
-    assert summary.test_error == pytest.approx(statistics.stdev(losses) / math.sqrt(4))
-    assert summary.train_loss == pytest.approx(statistics.mean(losses) / 2)
-    assert summary.train_error == pytest.approx(statistics.stdev(losses) / 2 / math.sqrt(4))
+def test_trainings_have_a_column_per_split_in_the_order_of_the_table():
+    found = trainings(table(*splits(3, 2, 1, width=512), *splits(6, 5, 4, width=64), *splits(9, 8, 7, seed=1)))
+    assert found[["width", "seed", *SPLITS]].values.tolist() == [[512, 0, 3, 2, 1], [64, 0, 6, 5, 4], [128, 1, 9, 8, 7]]
+    assert not found.failed.any()
 
 
-def test_diverged_seeds_are_counted_and_left_out():
+def test_what_diverged_is_infinite_and_what_failed_has_no_loss():
     rows = [
-        result(0, 0.2),
-        result(1, 0.4),
-        result(2, math.nan, "diverged(17)"),
-        result(3, 9.0, "diverged(180)"),  # finite at the end, but not all the way
-        result(4, math.inf),  # non-finite, whatever its status says
+        *splits(3.0, math.nan, 1.0, seed=0, status="diverged(17)"),
+        *splits(3.0, 9.0, 9.0, seed=1, status="diverged(180)"),  # finite at the end, but not all the way
+        *splits(3.0, 1.0, math.inf, seed=2),  # non-finite, whatever its status says
+        *splits(math.nan, math.nan, math.nan, seed=3, status="failed(out of memory)"),
     ]
-    (summary,) = summarize(rows)
-    assert (summary.seeds, summary.diverged) == (5, 3)
-    assert summary.test_loss == pytest.approx(0.3)
-    assert summary.test_error == pytest.approx(statistics.stdev([0.2, 0.4]) / math.sqrt(2))
+    found = trainings(table(*rows))
+    np.testing.assert_array_equal(found[["train", "test"]], [[np.inf] * 2] * 3 + [[np.nan] * 2])
+    np.testing.assert_array_equal(found.initial, [3.0, 3.0, 3.0, np.nan])
+    assert list(found.failed) == [False, False, False, True]
 
 
-def test_one_seed_has_no_standard_error_and_none_has_no_mean():
-    one, none = summarize([result(0, 0.5), result(0, math.nan, "diverged(1)", width=256)])
-    assert one.test_loss == 0.5
-    assert math.isnan(one.test_error)
-    assert math.isnan(none.test_loss)
-    assert math.isnan(none.train_error)
-    assert (none.seeds, none.diverged) == (1, 1)
-
-
-def test_groups_come_in_the_order_first_seen():
-    rows = [result(0, width=512), result(0, width=64), result(1, width=512), result(0, width=64, steps=9)]
-    assert [(s.width, s.steps, s.seeds) for s in summarize(rows)] == [(512, 200, 2), (64, 200, 1), (64, 9, 1)]
-
-
-def test_by_optimizer_refuses_two_summaries_for_one_place():
-    small, large = summarize([result(0), result(0, width=256)])
-    assert by_optimizer([small, large]) == {("velo_mup", "mup"): {128: small, 256: large}}
-    with pytest.raises(MuloError, match="velo_mup at width 128"):
-        by_optimizer(summarize([result(0), result(0, depth=6)]))
+def test_two_losses_of_one_training_are_refused():
+    with pytest.raises(MuloError, match="two losses of one split"):
+        trainings(table({}, {"loss": 2.0}))
 
 
 def test_curves_return_with_names_dtypes_and_nan(tmp_path):
-    curves = {
-        str(CurveKey("velo_mup", "mup", 128, 3, 200)): np.arange(6, dtype=np.float32).reshape(2, 3),
-        str(CurveKey("adamw", "sp", 2048, 3, 200)): np.array([[1.0, np.inf, np.nan]]),
-    }
+    rows = table({}, {"method": "µLO_M (a)", "parametrization": "sp", "width": 2048})
+    names = list(curve_names(rows))
+    assert names == ["velo_mup/mup/w128/d3/n200", "µLO_M (a)/sp/w2048/d3/n200"]
+    curves = dict(
+        zip(names, (np.arange(6, dtype=np.float32).reshape(2, 3), np.array([[1.0, np.inf, np.nan]])), strict=True)
+    )
     write_curves(curves, tmp_path / "curves.npz")
     read = read_curves(tmp_path / "curves.npz")
-    assert list(read) == ["velo_mup/mup/w128/d3/n200", "adamw/sp/w2048/d3/n200"]
+    assert list(read) == names
     for name, values in curves.items():
         np.testing.assert_array_equal(read[name], values, strict=True)
-
-
-@pytest.mark.parametrize("text", ["adamw/sp/w8", "adamw/sp/w8/d3/nx", "adamw"])
-def test_a_curve_without_a_whole_name_is_refused(text):
-    with pytest.raises(MuloError, match="adamw/sp/w128/d3/n200"):
-        CurveKey.parse(text)
-
-
-def test_the_name_of_a_curve_is_read_back():
-    key = CurveKey("µLO_M (a)", "mup", 64, 3, 200)
-    assert CurveKey.parse(str(key)) == key
-
-
-def test_what_failed_has_no_loss_and_did_not_diverge():
-    failed = result(1, math.nan, "failed(out of memory)")
-    assert failed.failed
-    assert not failed.diverged
-    assert [summary.seeds for summary in summarize([result(0), failed])] == [1]
 
 
 def test_curves_never_hold_pickles(tmp_path):

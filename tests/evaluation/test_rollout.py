@@ -8,8 +8,8 @@ import pytest
 from mulo import randomness
 from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
-from mulo.evaluation.grid import Cell, Record, run_grid
-from mulo.evaluation.results import read_csv
+from mulo.evaluation.grid import Run, StoredRuns, run_grid
+from mulo.evaluation.results import RESULTS
 from mulo.evaluation.rollout import Rollout, rollout
 from mulo.optimizers import AdamW
 from mulo.tasks import make_tasks
@@ -17,6 +17,14 @@ from mulo.tasks import make_tasks
 STEPS, KEY = 6, randomness.root(3)
 OPTIMIZER = AdamW(learning_rate=0.05)
 THETA = OPTIMIZER.init(KEY)
+
+
+def stored(folder):
+    return StoredRuns(folder, data="synthetic", meta_seed=7)
+
+
+def table(folder):
+    return RESULTS.read(folder / "results.csv")
 
 
 @pytest.fixture(scope="module")
@@ -64,38 +72,65 @@ def test_a_seed_does_not_depend_on_how_many_there_are(task, outcome):
 def test_status(curve, end, status):
     found = Rollout(np.array([curve], np.float32), np.array([end]), np.array([1.0]), np.ones((1, 1)), np.array([2]))
     assert found.status(0) == status
+    assert list(found.rows().status) == [status] * 3
+
+
+def test_rows_have_the_loss_of_every_split(outcome):
+    rows = outcome.rows()
+    assert list(zip(rows.seed, rows.split, strict=True)) == [
+        (s, k) for s in (0, 1) for k in ("initial", "train", "test")
+    ]
+    expected = np.stack([outcome.curve[:, 0], outcome.train_loss, outcome.test_loss], axis=1)
+    np.testing.assert_array_equal(rows.loss.to_numpy().reshape(2, 3), expected)
 
 
 def test_divergence_is_a_result_not_a_crash(task, tmp_path):
     wild = AdamW(learning_rate=1e38)
-    cell = Cell("wild", "sp", task, wild, wild.init(KEY), STEPS)
-    assert run_grid([cell], 2, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
-    assert all(result.status.startswith("diverged(") for result in read_csv(tmp_path / "results.csv"))
+    run = Run("wild", "sp", task, wild, wild.init(KEY), STEPS)
+    assert run_grid([run], 2, KEY, stored(tmp_path), lambda done, loss: None, lambda: False)
+    assert table(tmp_path).status.str.startswith("diverged(").all()
 
 
 def test_a_grid_goes_on_where_it_stopped(task, tmp_path):
-    cells = [Cell(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
+    runs = [Run(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
     seen = []
 
     def progress(done, loss):
         seen.append(done)
 
-    assert not run_grid(cells, 1, KEY, Record(tmp_path), progress, lambda: True)
-    assert [result.optimizer for result in read_csv(tmp_path / "results.csv")] == ["one"]
+    assert not run_grid(runs, 1, KEY, stored(tmp_path), progress, lambda: True)
+    assert list(table(tmp_path).method.unique()) == ["one"]
     seen.clear()
-    assert run_grid(cells, 1, KEY, Record(tmp_path), progress, lambda: False)
-    assert min(seen) > STEPS  # the first cell was not computed again
-    assert [result.optimizer for result in read_csv(tmp_path / "results.csv")] == ["one", "two"]
+    assert run_grid(runs, 1, KEY, stored(tmp_path), progress, lambda: False)
+    assert min(seen) > STEPS  # the first run was not computed again
+    assert list(table(tmp_path).method) == ["one"] * 3 + ["two"] * 3
+    assert (table(tmp_path)[["data", "meta_seed"]] == ["synthetic", 7]).all(axis=None)
 
 
-def test_rows_of_a_cell_cut_off_while_writing_are_dropped(task, tmp_path):
-    cells = [Cell(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
-    run_grid(cells, 1, KEY, Record(tmp_path), lambda done, loss: None, lambda: False)
-    table = (tmp_path / "results.csv").read_text(encoding="utf-8")
+def test_rows_of_a_run_cut_off_while_writing_are_dropped(task, tmp_path):
+    runs = [Run(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
+    run_grid(runs, 1, KEY, stored(tmp_path), lambda done, loss: None, lambda: False)
+    text = (tmp_path / "results.csv").read_text(encoding="utf-8")
+    (tmp_path / "results.csv").write_text(text + text.splitlines()[-1].replace("two", "three") + "\n", encoding="utf-8")
+    assert list(stored(tmp_path).results.method.unique()) == ["one", "two"]
+
+
+def test_a_grid_goes_on_in_a_directory_of_an_older_version(task, tmp_path):
+    """Its table had a row per training; the initial loss is in the curves."""
+    runs = [Run(name, "sp", task, OPTIMIZER, THETA, STEPS) for name in ("one", "two")]
+    run_grid(runs[:1], 1, KEY, stored(tmp_path), lambda done, loss: None, lambda: False)
+    now = table(tmp_path)
+    losses = ",".join(map(repr, now.loss[1:]))
     (tmp_path / "results.csv").write_text(
-        table + table.splitlines()[-1].replace("two", "three") + "\n", encoding="utf-8"
+        "optimizer,parametrization,task,width,depth,steps,seed,train_loss,test_loss,status\n"
+        f"one,sp,mlp,4,1,{STEPS},0,{losses},finished\n",
+        encoding="utf-8",
     )
-    assert [result.optimizer for result in Record(tmp_path).results] == ["one", "two"]
+    seen = []
+    run_grid(runs, 1, KEY, stored(tmp_path), lambda done, loss: seen.append(done), lambda: False)
+    assert min(seen) > STEPS
+    assert table(tmp_path)[:3].equals(now)
+    assert list(table(tmp_path).method.unique()) == ["one", "two"]
 
 
 def test_the_test_loss_is_measured_on_the_way(task):
@@ -132,19 +167,19 @@ class Unbuildable:
         raise MemoryError("too large by far")
 
 
-def test_a_failing_cell_is_a_result_and_is_tried_again(task, tmp_path):
+def test_a_failing_run_is_a_result_and_is_tried_again(task, tmp_path):
     bad, said = Unbuildable(), []
 
-    def on_failure(cell, reason):
-        said.append((cell.name, reason))
+    def on_failure(run, reason):
+        said.append((run.method, reason))
 
-    cells = [Cell("bad", "sp", task, bad, {}, STEPS), Cell("good", "sp", task, OPTIMIZER, THETA, STEPS)]
+    runs = [Run("bad", "sp", task, bad, {}, STEPS), Run("good", "sp", task, OPTIMIZER, THETA, STEPS)]
     for start in (1, 2):
-        record = Record(tmp_path)
-        assert run_grid(cells, 2, KEY, record, lambda *_: None, lambda: False, on_failure=on_failure)
+        assert run_grid(runs, 2, KEY, stored(tmp_path), lambda *_: None, lambda: False, on_failure=on_failure)
         assert said == [("bad", "too large by far")] * start
-        rows = read_csv(tmp_path / "results.csv")
-        assert sorted((row.optimizer, row.seed, row.status) for row in rows) == [
+        rows = table(tmp_path)
+        assert rows.loss.isna().equals(rows.method == "bad")
+        assert sorted({(row.method, row.seed, row.status) for row in rows.itertuples()}) == [
             ("bad", 0, "failed(too large by far)"),
             ("bad", 1, "failed(too large by far)"),
             ("good", 0, "finished"),

@@ -7,7 +7,8 @@ import pytest
 from mulo.checkpoint import load
 from mulo.config import EmbeddedDataConfig, MLPConfig
 from mulo.data import load as load_data
-from mulo.evaluation.coordinate_check import coordinate_check, verdicts
+from mulo.evaluation.coordinate_check import coordinate_check
+from mulo.evaluation.coordinate_rows import verdicts
 from mulo.randomness import root
 from mulo.tasks import make_tasks
 from tests.distorted import Distorted
@@ -26,7 +27,7 @@ def failures(name, power):
     settings = {"times": (1, 10), "seeds": SEEDS, "key": root(0), "names": (name, "mup")}
     distorted = [Distorted(task, power) for task in tasks]
     found = verdicts(coordinate_check(distorted, stored.optimizer, stored.theta, inputs, **settings), 0.1)
-    return [verdict for verdict in found if verdict.failed]
+    return list(found[found.failed].itertuples())
 
 
 @pytest.mark.parametrize("name", STORED)

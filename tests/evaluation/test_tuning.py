@@ -4,13 +4,14 @@ import math
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 from mulo import randomness
 from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.evaluation.rollout import rollout
-from mulo.evaluation.tuning import Trial, best, combinations, theta_of, try_settings
+from mulo.evaluation.tuning import as_text, best, combinations, theta_of, try_settings
 from mulo.optimizers import AdamW
 from mulo.tasks import make_tasks
 
@@ -32,16 +33,20 @@ def test_every_value_meets_every_other():
 def test_trials_are_the_trainings_that_each_setting_has_alone(task):
     optimizer = AdamW()
     trials = try_settings(task, optimizer, combinations(GRID), num_steps=8, seeds=2, key=KEY)
-    for trial in trials:
-        settings = AdamW(**trial.settings)
-        alone = rollout(task, optimizer, settings.init(KEY), num_steps=8, seeds=2, key=KEY)
-        expected = np.mean(alone.train_loss)
-        np.testing.assert_allclose(trial.loss, expected if np.isfinite(expected) else np.inf, rtol=1e-4)
-    assert best(trials).settings["learning_rate"] == 0.1
+    for settings in combinations(GRID):
+        own = trials[(trials[list(GRID)] == as_text(settings)).all(axis=1)]
+        alone = rollout(task, optimizer, AdamW(**settings).init(KEY), num_steps=8, seeds=2, key=KEY)
+        assert list(own.seed) == [0, 1]
+        np.testing.assert_allclose(own.loss, alone.train_loss, rtol=1e-4)
+    settings, loss = best(trials, list(GRID))
+    assert settings == {"learning_rate": 0.1, "b1": 0.9, "b2": 0.99, "weight_decay": 0.0}
+    assert loss == pytest.approx(trials.loss[trials.learning_rate == "0.1"].mean())
 
 
 def test_a_setting_that_diverged_is_never_the_best():
-    assert best([Trial({"a": 1.0}, math.inf), Trial({"a": 2.0}, 9.0)]).settings == {"a": 2.0}
+    losses = pd.DataFrame({"a": ["1.0", "1.0", "2.0", "2.0", "3.0"], "loss": [0.1, math.nan, 8.0, 10.0, 9.0]})
+    assert best(losses, ["a"]) == ({"a": 2.0}, 9.0)  # of equals the first
+    assert best(losses[:2], ["a"]) == ({"a": 1.0}, math.inf)
 
 
 def test_theta_of_settings_is_the_baselines_own():

@@ -8,6 +8,7 @@ import mulo
 from mulo.config import EmbeddedDataConfig, MLPConfig, ResNetConfig, StdlibTextDataConfig, TransformerConfig, ViTConfig
 from mulo.data import load
 from mulo.evaluation import coordinate_check as check
+from mulo.evaluation.coordinate_rows import verdicts
 from mulo.optimizers import AdamW, Celo2
 from mulo.parametrization import Parametrization, Role
 from mulo.randomness import root
@@ -45,7 +46,7 @@ def failures(family, config=ADAM, theta=None, power=0.0, widths=(64, 256), times
         key=root(0),
         names=(config.name, "mup"),
     )
-    return {(v.measure, v.layer): v.slope for v in check.verdicts(rows, 0.15) if v.failed}
+    return {(v.measure, v.layer): v.slope for v in verdicts(rows, 0.15).itertuples() if v.failed}
 
 
 @pytest.mark.parametrize("family", NETWORKS)

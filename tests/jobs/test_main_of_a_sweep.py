@@ -1,16 +1,19 @@
 """mode=main inside a sweep: shared meta-trainings, tuned baselines, evaluations on other networks than θ's."""
 
-import csv
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from mulo.checkpoint import load
 from mulo.config import Config, EvaluationConfig, SweepConfig, TuningConfig
-from mulo.evaluation.results import read_csv
+from mulo.evaluation.results import RESULTS, trainings
+from mulo.jobs.gather import gather
+from mulo.jobs.job_folders import jobs_of
 from mulo.jobs.theta_store import training_of
 from mulo.optimizers import SmallFC
+from mulo.trees import digest
 from tests.command import TINY, mulo
 
 SWEEP = (*TINY, "sweep.name=figure/none", "evaluation.baselines=[]")
@@ -64,42 +67,51 @@ def test_jobs_share_a_meta_training(runs):
     assert (runs / places[0] / "metrics.jsonl").exists()
 
 
-def test_results_have_the_contestants_name(runs):
-    assert {row.optimizer for row in read_csv(runs / "first" / "evaluation" / "results.csv")} == {"µLO_S"}
+def results(runs, job):
+    return trainings(RESULTS.read(runs / job / "results.csv"))
+
+
+def test_results_have_the_methods_name(runs):
+    assert set(results(runs, "first/evaluation").method) == {"µLO_S"}
 
 
 def test_the_grid_is_depths_times_horizons(runs):
-    rows = read_csv(runs / "second" / "evaluation" / "results.csv")
-    assert {(row.depth, row.steps) for row in rows} == {(2, 3), (2, 4)}
-    assert (runs / "second" / "evaluation" / "loss_over_width_d2_n3.png").exists()
+    rows = results(runs, "second/evaluation")
+    assert set(zip(rows.depth, rows.num_steps, strict=True)) == {(2, 3), (2, 4)}
+    assert (runs / "second" / "evaluation" / "loss_over_width.png").exists()
+
+
+def test_a_record_says_which_theta_and_from_which_commit_its_jobs_have(runs):
+    """The digests are those of the checkpoint that both jobs share, read back from its arrays."""
+    place = json.loads((runs / "first" / "theta.json").read_text(encoding="utf-8"))["directory"]
+    found = {job.name: job for job in gather(jobs_of(runs)).jobs}
+    assert found["first"].theta == found["second"].theta == digest(load(runs / place).theta)
+    assert found["tuned"].theta is None
+    assert found["first"].provenance["commit"]
 
 
 def trials(runs, job):
-    with (runs / job / "tuning.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return RESULTS.read(runs / job / "tuning.csv", settings=None)
 
 
 def test_a_baseline_is_tuned_on_the_largest_width_of_meta_training(runs):
     found = trials(runs, "tuned")
-    assert {row["width"] for row in found} == {"4"}
-    assert sorted(float(row["learning_rate"]) for row in found) == [0.001, 0.01]
+    assert set(found.width) == {4}
+    assert sorted(found.learning_rate.unique()) == ["0.001", "0.01"]
 
 
 def test_an_oracle_is_tuned_at_each_width(runs):
-    assert [row["width"] for row in trials(runs, "oracle")] == ["4", "4", "8", "8"]
+    seeds = trials(runs, "oracle").groupby(["width", "learning_rate"], sort=False).size()
+    assert [width for width, _ in seeds.index] == [4, 4, 8, 8]
 
 
 def test_the_tuned_settings_are_those_that_are_evaluated(runs):
     """The same network trained by the best trial's settings alone ends with the same loss."""
-    chosen = min(trials(runs, "tuned"), key=lambda row: float(row["train_loss"]))
-    rate = f"optimizer.learning_rate={chosen['learning_rate']}"
+    rate = f"optimizer.learning_rate={trials(runs, 'tuned').groupby('learning_rate').loss.mean().idxmin()}"
     alone = [*BASELINE, "mode=evaluate", "optimizer=adamw", rate, "optimizer.weight_decay=0", "sweep.name=null"]
     done = mulo(*alone, "evaluation.widths=[8]", "run_dir=alone", cwd=runs)
     assert done.code == 0, done.err
-    found, expected = (
-        [row.train_loss for row in read_csv(runs / place / "results.csv") if row.width == 8]
-        for place in ("tuned/evaluation", "alone")
-    )
+    found, expected = (results(runs, place).query("width == 8").train for place in ("tuned/evaluation", "alone"))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -109,8 +121,8 @@ def test_other_networks_and_data_than_those_of_meta_training(runs):
     small = ("evaluation.task.batch_size=2", "evaluation.widths=[8]", "evaluation.seeds=1")
     done = mulo(*arguments, *small, "run_dir=third", cwd=runs)
     assert done.code == 0, done.err
-    rows = read_csv(runs / "third" / "evaluation" / "results.csv")
-    assert {(row.task, row.width) for row in rows} == {("vit", 8)}
+    rows = results(runs, "third/evaluation")
+    assert set(zip(rows.task, rows.width, strict=True)) == {("vit", 8)}
     assert len(list((runs / "runs" / "theta").iterdir())) == 1
 
 

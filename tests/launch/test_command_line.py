@@ -32,11 +32,11 @@ def test_the_main_job_leaves_table_figures_and_checkpoint(main_job):
     place, done = main_job
     evaluation = place / "run/evaluation"
     found = rows(evaluation / "results.csv")
-    header = "optimizer,parametrization,task,width,depth,steps,seed,train_loss,test_loss,status"
+    header = "method,parametrization,task,data,width,depth,num_steps,meta_seed,seed,split,loss,status"
     assert ",".join(found[0]) == header
-    assert {row["optimizer"] for row in found} == {"small_fc_mup", "adamw", "mu_adam"}
+    assert {row["method"] for row in found} == {"small_fc_mup", "adamw", "mu_adam"}
     assert {int(row["width"]) for row in found} == {4, 8, 16, 32}
-    assert len(found) == 3 * 4 * 2
+    assert len(found) == 3 * 4 * 2 * 3
     for name in ("loss_over_width", "curves"):
         assert (evaluation / f"{name}.png").stat().st_size > 10_000
         assert (evaluation / f"{name}.svg").exists()
@@ -61,8 +61,8 @@ def test_a_multirun_evaluates_one_checkpoint_at_several_widths(main_job):
     done = mulo(*arguments, *few, cwd=place)
     assert done.code == 0, done.err
     results = [row for path in (place / "runs").glob("evaluate-*/results.csv") for row in rows(path)]
-    assert sorted(int(row["width"]) for row in results) == [4, 4, 8, 8]
-    assert {row["optimizer"] for row in results} == {"small_fc_mup"}
+    assert sorted(int(row["width"]) for row in results if row["split"] == "test") == [4, 4, 8, 8]
+    assert {row["method"] for row in results} == {"small_fc_mup"}
 
 
 @pytest.mark.slow
@@ -140,10 +140,10 @@ def test_sp_twin_and_ablation_stand_in_the_table(main_job):
     few = ("evaluation.steps=4", "evaluation.seeds=2", "logger=none", "task.widths=[4]", "task.depth=1")
     arguments = ("mode=evaluate", "checkpoint=run", "evaluation.sp_twin=twin", "run_dir=beside")
     assert mulo(*arguments, *few, cwd=place).code == 0
-    found = {(row["optimizer"], row["parametrization"]) for row in rows(place / "beside/results.csv")}
+    found = {(row["method"], row["parametrization"]) for row in rows(place / "beside/results.csv")}
     assert found == {("small_fc_mup", "mup"), ("small_fc_sp", "sp"), ("adamw", "sp"), ("mu_adam", "mup")}
     ablation = ("mode=evaluate", "checkpoint=run", "run_dir=ablation", "task.parametrization=sp")
     assert mulo(*ablation, *few, "evaluation.baselines=[]", cwd=place).code == 0
-    pair = {(row["optimizer"], row["parametrization"]) for row in rows(place / "ablation/results.csv")}
+    pair = {(row["method"], row["parametrization"]) for row in rows(place / "ablation/results.csv")}
     assert pair == {("small_fc_mup", "sp")}
     assert digest(load(place / "run").theta) != digest(load(place / "twin").theta)

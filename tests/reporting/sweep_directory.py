@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,8 @@ from omegaconf import OmegaConf
 
 from mulo.config import parse, to_dict
 
-COLUMNS = (
-    "optimizer",
-    "parametrization",
-    "task",
-    "width",
-    "depth",
-    "steps",
-    "seed",
-    "train_loss",
-    "test_loss",
-    "status",
-)
+OLD_COLUMNS = "optimizer,parametrization,task,width,depth,steps,seed,train_loss,test_loss,status"
+COLUMNS = "method,parametrization,task,data,width,depth,num_steps,meta_seed,seed,split,loss,status"
 OPTIMIZERS = {"µLO_M": "small_fc_mup", "LO_M": "small_fc_sp", "AdamW": "adamw"}
 HOME = "/home/somebody/secret"
 CLAIM = {"text": "µP is better", "better": "µLO_M", "than": "LO_M", "at": {"width": "largest"}, "loss": "train_loss"}
@@ -32,19 +23,19 @@ def sweep_head(**more):
     return head | {"claims": [CLAIM]} | more
 
 
-def config(contestant="µLO_M", seed=0, head=None, **more):
+def config(method="µLO_M", seed=0, head=None, **more):
     """The whole configuration of one job, as a plain dictionary."""
-    name = OPTIMIZERS.get(contestant, "small_fc_mup")
+    name = OPTIMIZERS.get(method, "small_fc_mup")
     architecture = "adamw" if "adam" in name else "small_fc"
     parametrization = "mup" if name.endswith("_mup") or name == "mu_adam" else "sp"
     optimizer = {"name": name, "architecture": architecture, "parametrization": parametrization}
-    raw = {"mode": "main", "name": contestant, "seed": seed, "scale": "cpu", "sweep": head or sweep_head()}
+    raw = {"mode": "main", "name": method, "seed": seed, "scale": "cpu", "sweep": head or sweep_head()}
     raw |= {"optimizer": optimizer, "task": {"name": "mlp_multiwidth", "widths": [8, 16]}}
     merged = OmegaConf.merge(raw, more)
     return to_dict(parse(OmegaConf.to_container(merged)))
 
 
-def write_job(folder, settings, rows, status="finished", reason=None, place="evaluation", curves=True):
+def write_job(folder, settings, rows, status="finished", reason=None, place="evaluation", curves=True, old=False):
     """One run directory: `rows` are (width, steps, seed, loss), inf for a divergence, and their curves."""
     folder.mkdir(parents=True)
     OmegaConf.save(OmegaConf.create(settings), folder / "config.yaml")
@@ -58,7 +49,7 @@ def write_job(folder, settings, rows, status="finished", reason=None, place="eva
         theta = {"directory": f"{HOME}/theta/one-seed{settings['seed']}", "seconds": 60.0 + settings["seed"]}
         (folder / "theta.json").write_text(json.dumps(theta), encoding="utf-8")
     if rows:
-        write_results(folder / place, settings, rows, curves)
+        write_results(folder / place, settings, rows, curves, old)
 
 
 def _status(status, reason):
@@ -69,19 +60,24 @@ def _status(status, reason):
     return own | times | {"ended": "2030-01-02T03:05:00+00:00", "process": "secret-host:1", "provenance": origin}
 
 
-def write_results(folder, settings, rows, curves):
-    """results.csv, and curves.npz with curves that fall to the final loss."""
+def write_results(folder, settings, rows, curves, old):
+    """results.csv, the `old` one without initial losses, and curves.npz with curves that fall to the final loss."""
     folder.mkdir(parents=True)
     scheme, arrays = settings["optimizer"]["parametrization"], {}
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow((OLD_COLUMNS if old else COLUMNS).split(","))
         for width, steps, seed, loss in rows:
             status = "finished" if np.isfinite(loss) else f"diverged({steps // 2})"
-            row = (settings["name"], scheme, "mlp", width, 3, steps, seed, loss, loss + 0.1, status)
-            writer.writerow(row)
-            key = f"{settings['name']}/{scheme}/w{width}/d3/n{steps}"
-            arrays.setdefault(key, []).append(curve(steps, loss))
+            head, meta_seed, losses = (settings["name"], scheme, "mlp"), settings["seed"], curve(steps, loss)
+            if old:
+                writer.writerow((*head, width, 3, steps, seed, loss, loss + 0.1, status))
+            else:
+                head = (*head, "fashion_mnist_8x8", width, 3, steps, meta_seed, seed)
+                initial = float(np.float32(losses[0])) if curves else np.nan
+                ends = {"initial": initial, "train": loss, "test": loss + 0.1}
+                writer.writerows((*head, split, own, status) for split, own in ends.items())
+            arrays.setdefault(f"{settings['name']}/{scheme}/w{width}/d3/n{steps}", []).append(losses)
     for key, own in list(arrays.items()):
         arrays[key] = np.array(own, np.float32)
         points = np.linspace(0, arrays[key].shape[1] - 1, 5).astype(int)
@@ -96,25 +92,44 @@ def curve(steps, loss):
     return falling if np.isfinite(loss) else np.where(np.arange(steps) < steps // 2, falling, np.inf)
 
 
-def write_sweep(folder: Path, losses, widths=(16, 64), steps=300, seeds=3, head=None):
-    """Jobs of all contestants and meta-seeds.
+def write_sweep(folder: Path, losses, widths=(16, 64), steps=300, seeds=3, head=None, old=False):
+    """Jobs of all methods and meta-seeds.
 
     Args:
         folder: of the jobs' directories.
-        losses: (contestant, width, meta-seed, seed) → final loss.
+        losses: (method, width, meta-seed, seed) → final loss.
         widths: of the evaluation.
         steps: of every training.
         seeds: meta-seeds, and evaluation seeds of each.
         head: the sweep's.
+        old: whether as an older version of mulo would.
     """
-    for contestant in OPTIMIZERS:
+    for method in OPTIMIZERS:
         for meta in range(seeds):
-            rows = [(w, steps, seed, losses(contestant, w, meta, seed)) for w in widths for seed in range(seeds)]
-            write_job(folder / f"{contestant}-{meta}", config(contestant, meta, head), rows)
+            rows = [(w, steps, seed, losses(method, w, meta, seed)) for w in widths for seed in range(seeds)]
+            write_job(folder / f"{method}-{meta}", config(method, meta, head), rows, old=old)
     return folder
 
 
-def separated(contestant, width, meta, seed):
+def separated(method, width, meta, seed):
     """µLO_M best, then AdamW, then LO_M, which diverges at width 64 in one of three seeds."""
-    base = {"µLO_M": 0.3, "LO_M": 0.9, "AdamW": 0.6}[contestant] + 0.01 * meta + 0.004 * seed
-    return np.inf if (contestant, width, seed) == ("LO_M", 64, 2) else base + 0.1 * (width == 64)
+    base = {"µLO_M": 0.3, "LO_M": 0.9, "AdamW": 0.6}[method] + 0.01 * meta + 0.004 * seed
+    return np.inf if (method, width, seed) == ("LO_M", 64, 2) else base + 0.1 * (width == 64)
+
+
+def changed(record, split, loss, at, **more):
+    """A record whose losses of one split are others in the rows that `at` selects."""
+    results = record.results.copy()
+    here = at(results)
+    results.loc[here & (results.split == split), "loss"] = loss
+    for name, value in more.items():
+        results.loc[here, name] = value
+    return replace(record, results=results)
+
+
+def exploded(record):
+    """A record in which one training of µLO_M at width 16 ends at 3e5."""
+    one = ["µLO_M", 16, 0, 0]
+    return changed(
+        record, "train", 3e5, lambda rows: (rows[["method", "width", "meta_seed", "seed"]] == one).all(axis=1)
+    )

@@ -1,6 +1,7 @@
 """The overview of a coordinate check: a row per parametrization, a column per optimizer, slopes in words."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mulo.reporting import coordinate_plot, style
@@ -9,8 +10,8 @@ POWERS = {("mu_adam", "mup"): 0.0, ("mu_adam", "sp"): 1.0, ("velo_mup", "mup"): 
 
 
 def rows(over="width"):
-    return [
-        {"optimizer": o, "parametrization": p, "measure": m, "layer": layer, "t": t, "over": over, "size": n}
+    rows = [
+        {"method": o, "parametrization": p, "measure": m, "layer": layer, "t": t, "over": over, "size": n}
         | {"std": scale * n**power, "slope": power}
         for (o, p), power in POWERS.items()
         for m in ("x_t - x_0", "(W_t - W_0) x")
@@ -18,6 +19,7 @@ def rows(over="width"):
         for t in (1, 2)
         for n in (64, 256)
     ]
+    return pd.DataFrame(rows)
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import pytest
 
 from mulo.config import ClaimConfig
 from mulo.jobs.gather import gather
-from mulo.reporting.record import cells, comparisons, verdicts
+from mulo.jobs.job_folders import jobs_of
+from mulo.reporting.record import comparisons, verdicts
 from tests.reporting import sweep_directory as sweep
 
 
 @pytest.fixture(scope="module")
 def gathered(tmp_path_factory):
-    return gather(sweep.write_sweep(tmp_path_factory.mktemp("sweep") / "jobs", sweep.separated))
+    return gather(jobs_of(sweep.write_sweep(tmp_path_factory.mktemp("sweep") / "jobs", sweep.separated)))
 
 
 def claimed(gathered, **more):
@@ -26,12 +27,6 @@ def outcome(gathered, **more):
     return found
 
 
-def with_losses(gathered, change):
-    """Other losses in place of those of the rows."""
-    own = [replace(row, result=change(row.result)) for row in gathered.losses]
-    return replace(gathered, losses=own)
-
-
 def test_a_claim_holds_or_not_or_is_undecided(gathered):
     found = outcome(gathered)
     assert found.outcome == "holds"
@@ -39,9 +34,8 @@ def test_a_claim_holds_or_not_or_is_undecided(gathered):
     assert "µLO_M 0.414 (3 × 3 seeds, 0 of 9 diverged), AdamW 0.714" in found.because
     assert "difference −0.3, 95% interval" in found.because
     assert outcome(gathered, better="AdamW", than="µLO_M").outcome == "does not hold"
-    noisy = with_losses(
-        gathered, lambda own: own._replace(train_loss=[0.2, 0.9, 0.5][own.seed] + 0.01 * (own.optimizer == "AdamW"))
-    )
+    noise = gathered.results.seed.map([0.2, 0.9, 0.5].__getitem__) + 0.01 * (gathered.results.method == "AdamW")
+    noisy = sweep.changed(gathered, "train", noise, lambda rows: rows.seed >= 0)
     assert outcome(noisy).outcome == "undecided"
 
 
@@ -49,7 +43,7 @@ def test_claims_select_by_column_and_by_the_size(gathered):
     assert "0.314" in outcome(gathered, at={"width": "smallest"}).because
     assert "0.314" in outcome(gathered, at={"width": 16}).because
     both = outcome(gathered, at={})
-    assert "µLO_M 0.364 (3 × 3 seeds in 2 places, 0 of 18 diverged)" in both.because
+    assert "µLO_M 0.364 (3 × 3 seeds in 2 conditions, 0 of 18 diverged)" in both.because
     assert outcome(gathered, at={"height": 3}).outcome == "undecided"
     assert "height" in outcome(gathered, at={"height": 3}).because
     assert outcome(gathered, at={"width": 5}).outcome == "undecided"
@@ -59,11 +53,10 @@ def test_claims_select_by_column_and_by_the_size(gathered):
 
 def test_divergence_decides_and_is_never_averaged_away(gathered):
     def diverges(name, seeds):
-        def change(result):
-            hit = result.optimizer == name and result.seed in seeds
-            return result._replace(train_loss=math.inf, status="diverged(3)") if hit else result
+        def at(rows):
+            return (rows.method == name) & rows.seed.isin(seeds)
 
-        return with_losses(gathered, change)
+        return sweep.changed(gathered, "train", math.inf, at, status="diverged(3)")
 
     assert outcome(diverges("AdamW", {0, 1, 2})).outcome == "holds"
     assert outcome(diverges("µLO_M", {0, 1, 2})).outcome == "does not hold"
@@ -77,13 +70,13 @@ def test_divergence_decides_and_is_never_averaged_away(gathered):
 def test_how_far_above_its_start_a_training_ends_does_not_matter(gathered):
     """AdamW ends above its start of 2.0 in all seeds, in one by far: that one would widen the interval beyond 0."""
 
-    def explodes(row):
-        if row.contestant != "AdamW":
-            return row
-        loss = 1e6 if (row.meta_seed, row.result.seed) == (1, 1) else 2.5
-        return replace(row, result=row.result._replace(train_loss=loss), initial_loss=2.0)
-
-    found = outcome(replace(gathered, losses=[explodes(row) for row in gathered.losses]))
+    exploded = sweep.changed(gathered, "train", 2.5, lambda rows: rows.method == "AdamW")
+    exploded = sweep.changed(exploded, "initial", 2.0, lambda rows: rows.method == "AdamW")
+    found = outcome(
+        sweep.changed(
+            exploded, "train", 1e6, lambda rows: (rows.method == "AdamW") & (rows.meta_seed == 1) & (rows.seed == 1)
+        )
+    )
     assert found.outcome == "holds"
     assert "AdamW 2 (3 × 3 seeds, 0 of 9 diverged, 9 ended above their start)" in found.because
     assert "difference −1.586" in found.because
@@ -99,42 +92,38 @@ def test_the_other_side_of_a_claim_may_be_elsewhere(gathered):
 
 
 def test_one_training_of_each_decides_nothing(gathered):
-    few = replace(gathered, losses=[row for row in gathered.losses if (row.meta_seed, row.result.seed) == (0, 0)])
+    few = replace(gathered, results=gathered.results.query("meta_seed == 0 and seed == 0"))
     found = outcome(few)
     assert found.outcome == "undecided"
     assert "too few seeds" in found.because
 
 
 def test_ranks_and_speedups_follow_from_the_losses(gathered):
-    own = cells.by_place(gathered)
-    final, widest, early, _ = comparisons.rankings(gathered, own)
-    assert (widest.title, widest.places) == ("width 64, at the end", 1)
+    final, widest, early, _ = comparisons.rankings(gathered)
+    assert (widest.title, widest.conditions) == ("width 64, at the end", 1)
     assert {name: rank.value for name, rank in final.ranks.items()} == {"µLO_M": 1, "LO_M": 3, "AdamW": 2}
-    assert final.places == 2
+    assert final.conditions == 2
     assert early.ranks["µLO_M"].value == 1
-    ((place, found),) = comparisons.speedups(gathered, own, "AdamW").items()
-    assert place.width == 64
+    ((condition, found),) = comparisons.speedups(gathered, "AdamW").items()
+    assert gathered.conditions.width[condition] == 64
     assert found["LO_M"] is None
     # Mean curve .414 + 1.3 exp(−5 i/300) meets AdamW's last loss, .714 + 1.3 exp(−5 · 299/300) in i = 87.2 steps.
     target = 0.3 + 1.3 * math.exp(-5 * 296 / 300)  # the median of the last few
     assert found["µLO_M"] == pytest.approx(300 / (-60 * math.log(target / 1.3) + 1), rel=0.03)
 
 
-def test_a_contestant_without_results_at_a_place_is_not_ranked_there(gathered):
-    kept = [row for row in gathered.losses if (row.contestant, row.result.width) != ("AdamW", 64)]
-    fewer = replace(gathered, losses=kept)
-    final, *_ = comparisons.rankings(fewer, cells.by_place(fewer))
-    assert (final.places, final.left_out) == (1, 1)
+def test_a_method_without_results_under_a_condition_is_not_ranked_there(gathered):
+    fewer = replace(gathered, results=gathered.results.query("method != 'AdamW' or width != 64"))
+    final, *_ = comparisons.rankings(fewer)
+    assert (final.conditions, final.left_out) == (1, 1)
 
 
 def test_networks_that_failed_have_no_loss_and_rank_last(gathered):
-    def fails(result):
-        hit = (result.optimizer, result.width) == ("µLO_M", 64)
-        return result._replace(train_loss=math.nan, status="failed(out of memory)") if hit else result
+    def at(rows):
+        return (rows.method == "µLO_M") & (rows.width == 64)
 
-    failed = with_losses(gathered, fails)
-    own = cells.by_place(failed)
-    final, widest, *_ = comparisons.rankings(failed, own)
+    failed = sweep.changed(gathered, "train", math.nan, at, status="failed(out of memory)")
+    final, widest, *_ = comparisons.rankings(failed)
     assert widest.ranks["µLO_M"].value == 2.5
     assert final.ranks["µLO_M"].value == (1 + 2.5) / 2  # beside LO_M, of which some seeds diverged
     assert outcome(failed).outcome == "undecided"

@@ -6,13 +6,17 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mulo.errors import MuloError
-from mulo.evaluation.coordinate_rows import rows_with_slope, write_rows
+from mulo.evaluation.coordinate_rows import CHANGES
+from mulo.evaluation.results import SPLITS
 from mulo.jobs.gather import gather
+from mulo.jobs.job_folders import jobs_of
 from mulo.reporting import record
-from mulo.reporting.record import cells, grids, panels
+from mulo.reporting.record import grids, panels
+from tests.evaluation.test_coordinate_rows import changes
 from tests.reporting import sweep_directory as sweep
 
 
@@ -23,7 +27,7 @@ def jobs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gathered(jobs):
-    return gather(jobs)
+    return gather(jobs_of(jobs))
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +45,9 @@ def contents(folder):
 
 def test_what_is_read_is_what_was_written(gathered, written):
     found = record.read(written)
-    plain = {
-        "losses": list(gathered.losses),
-        "varied": list(gathered.varied),
-        "jobs": list(gathered.jobs),
-        "curves": {},
-    }
-    assert repr(replace(found, curves={})) == repr(replace(gathered, **plain))  # repr: nan is not nan
+    tables = {"results": None, "changes": None, "curves": {}}
+    assert repr(replace(found, **tables)) == repr(replace(gathered, **tables))
+    pd.testing.assert_frame_equal(found.results, gathered.results.reset_index(drop=True), check_exact=True)
     assert found.curves.keys() == gathered.curves.keys()
     for key, values in gathered.curves.items():
         np.testing.assert_array_equal(found.curves[key], values)
@@ -60,6 +60,12 @@ def test_a_record_written_anew_is_the_same_byte_for_byte(gathered, written, tmp_
     record.write(gathered, tmp_path / "made_up")
     for name in ("record.json", "results.csv", "curves.npz"):
         assert (tmp_path / "made_up" / name).read_bytes() == before[name]
+
+
+def test_directories_of_an_older_version_make_the_same_record(gathered, tmp_path):
+    old = gather(jobs_of(sweep.write_sweep(tmp_path / "made_up-cpu", sweep.separated, old=True)))
+    assert old.results.equals(gathered.results)
+    assert old.curves.keys() == gathered.curves.keys()
 
 
 def test_notes_are_kept_as_they_are(written):
@@ -76,12 +82,13 @@ def test_no_place_or_person_of_the_machine_is_in_a_record(written):
 def test_results_are_those_of_the_jobs(written):
     with (written / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 3 * 3 * 2 * 3
-    assert set(rows[0]) >= {"contestant", "data", "meta_seed", "seed", "train_loss", "test_loss", "status"}
+    assert len(rows) == 3 * 3 * 2 * 3 * 3
+    assert ",".join(rows[0]) == sweep.COLUMNS
     for row in rows:
-        place = (row["contestant"], int(row["width"]), int(row["meta_seed"]), int(row["seed"]))
-        assert float(row["train_loss"]) == sweep.separated(*place)
-        assert (row["status"] == "finished") == math.isfinite(sweep.separated(*place))
+        loss = sweep.separated(row["method"], int(row["width"]), int(row["meta_seed"]), int(row["seed"]))
+        expected = {"train": loss, "test": loss + 0.1, "initial": float(np.float32(sweep.curve(300, loss)[0]))}
+        assert float(row["loss"]) == expected[row["split"]]
+        assert (row["status"] == "finished") == math.isfinite(loss)
 
 
 def test_curves_are_thinned_float32_and_end_where_a_seed_diverges(gathered):
@@ -128,7 +135,7 @@ def test_unfinished_and_failed_jobs_are_told(tmp_path):
     sweep.write_job(folder / "broken", sweep.config("LO_M", 7), [], "failed", reason)
     interrupted = [(16, 300, 0, 0.5)]
     sweep.write_job(folder / "stopped", sweep.config("LO_M", 8), interrupted, "interrupted", "Stopped by Ctrl-C.")
-    found = gather(folder)
+    found = gather(jobs_of(folder))
     record.write(found, tmp_path / "record")
     record.write_up(tmp_path / "record")
     text = (tmp_path / "record" / "README.md").read_text(encoding="utf-8")
@@ -144,7 +151,7 @@ def test_jobs_without_status_or_curves_still_make_a_record(tmp_path):
     (tmp_path / "jobs/one/job.json").unlink()
     sweep.write_job(tmp_path / "jobs/two", sweep.config(seed=1), [])
     (tmp_path / "jobs/two/job.json").unlink()
-    found = gather(tmp_path / "jobs")
+    found = gather(jobs_of(tmp_path / "jobs"))
     assert [job.status for job in found.jobs] == ["finished", "unfinished"]
     record.write(found, tmp_path / "record")
     record.write_up(tmp_path / "record")
@@ -158,13 +165,13 @@ def test_a_setting_that_varies_is_a_column_and_an_axis(tmp_path):
         # The name follows: it varies too, and tells nothing more.
         own = sweep.config(head=head, recipe={"sigma": sigma, "name": f"sigma{sigma}"})
         sweep.write_job(tmp_path / f"jobs/{sigma}", own, [(16, 40, seed, 1 + sigma + seed) for seed in range(2)])
-    found = gather(tmp_path / "jobs")
+    found = gather(jobs_of(tmp_path / "jobs"))
     assert found.varied == ["recipe.sigma"]
-    assert {row.settings["recipe.sigma"] for row in found.losses} == {"0.1", "0.01", "0.001"}
-    (panel,) = panels.panels(found, cells.by_place(found))
+    assert set(found.results["recipe.sigma"]) == {"0.1", "0.01", "0.001"}
+    (panel,) = panels.panels(found)
     assert panel.numeric
-    assert [point.x for point in panel.lines["µLO_M"]] == [0.001, 0.01, 0.1]
-    assert [point.train.median for point in panel.lines["µLO_M"]] == pytest.approx([1.501, 1.51, 1.6])
+    assert list(panel.points["train"].x) == [0.001, 0.01, 0.1]
+    assert list(panel.points["train"]["median"]) == pytest.approx([1.501, 1.51, 1.6])
 
 
 def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
@@ -172,9 +179,18 @@ def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
         folder = tmp_path / f"jobs/{seed}"
         sweep.write_job(folder, sweep.config(seed=seed), [(16, 40, 0, 0.5)])
         with (folder / "evaluation/results.csv").open("a", encoding="utf-8") as file:
-            file.write("adamw,sp,mlp,16,3,40,0,0.7,0.8,finished\n")
-    found = gather(tmp_path / "jobs").losses
-    assert [(row.contestant, row.meta_seed) for row in found] == [("µLO_M", 0), ("adamw", 0), ("µLO_M", 1)]
+            head = f"adamw,sp,mlp,fashion_mnist_8x8,16,3,40,{seed},0"
+            file.writelines(f"{head},{split},0.7,finished\n" for split in SPLITS)
+    found = gather(jobs_of(tmp_path / "jobs")).trainings
+    assert list(zip(found.name, found.meta_seed, strict=True)) == [("µLO_M", 0), ("µLO_M", 1), ("AdamW", 0)]
+
+
+def test_methods_that_would_be_printed_alike_keep_their_names(gathered):
+    """As a tuned AdamW and the baseline adamw beside it."""
+    more = gathered.results.query("method == 'AdamW'").assign(method="adamw")
+    found = replace(gathered, results=pd.concat([gathered.results, more], ignore_index=True))
+    assert list(found.names.values()) == ["µLO_M", "LO_M", "AdamW", "adamw"]
+    assert list(gathered.names.values()) == ["µLO_M", "LO_M", "AdamW"]
 
 
 def test_two_jobs_of_the_same_kind_are_refused(tmp_path):
@@ -182,7 +198,7 @@ def test_two_jobs_of_the_same_kind_are_refused(tmp_path):
         settings = sweep.config(evaluation={"seeds": seeds})
         sweep.write_job(tmp_path / f"with{seeds}", settings, [(16, 40, seed, 0.5) for seed in range(seeds)])
     with pytest.raises(MuloError, match=r"Two jobs hold results of µLO_M with meta-seed 0 .* with1 and with2"):
-        gather(tmp_path)
+        gather(jobs_of(tmp_path))
 
 
 def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
@@ -192,18 +208,9 @@ def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
         sweep.write_job(
             folder, sweep.config(name, seed, head=sweep.sweep_head(figure="coordinate_check", claims=[])), []
         )
-        head = {
-            "optimizer": "x",
-            "parametrization": "mup",
-            "measure": "x_t - x_0",
-            "layer": "hidden_0",
-            "over": "width",
-        }
         stds = {size: factor * size**slope for size in (16, 64, 256)}
-        write_rows(
-            [row for t in (1, 10) for row in rows_with_slope(stds, t=t, **head)], folder / "coordinate_check.csv"
-        )
-    record.write(gather(tmp_path / "jobs"), tmp_path / "record")
+        CHANGES.write(pd.concat([changes(stds, t=t) for t in (1, 10)]), folder / "coordinate_check.csv")
+    record.write(gather(jobs_of(tmp_path / "jobs")), tmp_path / "record")
     record.write_up(tmp_path / "record")
     text = (tmp_path / "record/README.md").read_text(encoding="utf-8")
     assert "| LO_M | µP | MLP | 0 | 2 | 0 | 0 | +0.500 |" in text
@@ -211,7 +218,7 @@ def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
     with (tmp_path / "record/results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 3
-    assert {row["contestant"] for row in rows} == {"µLO_M", "LO_M"}
+    assert {row["method"] for row in rows} == {"µLO_M", "LO_M"}
     assert (tmp_path / "record/figure.png").stat().st_size > 10_000
     before = contents(tmp_path / "record")
     record.write_up(tmp_path / "record")
@@ -230,17 +237,26 @@ def test_a_record_of_another_format_is_refused(gathered, tmp_path):
     record.write(gathered, tmp_path)
     head = json.loads((tmp_path / "record.json").read_text(encoding="utf-8"))
     (tmp_path / "record.json").write_text(json.dumps(head | {"format": 99}), encoding="utf-8")
-    with pytest.raises(MuloError, match="format 99"):
+    with pytest.raises(MuloError, match="format 99; expected at most 2"):
         record.read(tmp_path)
 
 
 def test_a_training_that_ends_above_its_start_has_exploded(gathered):
     """Curves start at their end plus 1.3: of µLO_M's nine at width 16 one ends at 3e5 where it began at 1.6."""
-    first = next(i for i, row in enumerate(gathered.losses) if (row.contestant, row.result.width) == ("µLO_M", 16))
-    rows = list(gathered.losses)
-    rows[first] = replace(rows[first], result=rows[first].result._replace(train_loss=3e5))
-    changed = replace(gathered, losses=rows)
-    grid = grids.losses(changed, cells.by_place(changed), "train_loss", "x")
+    grid = grids.losses(sweep.exploded(gathered), "train", "x")
     # In order .304 .308 .310 .314 .318 .320 .324 .328 3e5: the third, fifth and seventh.
     assert grid.rows[0][1] == "0.318 (0.310 … 0.324), 1/9 exploded"
     assert grid.best == {(0, 3), (1, 1)}
+
+
+def test_where_and_when_says_which_theta_each_job_has(gathered, written, tmp_path):
+    """Only where some job has one: of older records, and of baselines alone, nothing is said."""
+    assert "SHA-256" not in (written / "README.md").read_text(encoding="utf-8")
+    jobs = [replace(job, theta="0123456789abcdef" * 4) if job.method == "LO_M" else job for job in gathered.jobs]
+    record.write(replace(gathered, jobs=jobs), tmp_path / "record")
+    record.write_up(tmp_path / "record")
+    assert [job.theta for job in record.read(tmp_path / "record").jobs] == [job.theta for job in jobs]
+    text = (tmp_path / "record" / "README.md").read_text(encoding="utf-8").partition("## Where and when")[2]
+    assert "| LO_M | – | 2 | 0123456789ab | 0123456789ab |" in text
+    assert "AdamW" not in text
+    assert "θ (SHA-256)" in (tmp_path / "record" / "index.html").read_text(encoding="utf-8")

@@ -2,56 +2,36 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
-from mulo.evaluation.coordinate_rows import Verdict
-from mulo.evaluation.coordinate_rows import verdicts as judged
-from mulo.evaluation.statistics import Interval, Spread
+from mulo.evaluation.statistics import Interval
+from mulo.reporting.html import Table
 from mulo.reporting.labels import label, label_of_family
-from mulo.reporting.record.cells import Cells, Place, contestants, differing, spread_of
+from mulo.reporting.record.changes import checks
 from mulo.reporting.record.comparisons import Ranking
-from mulo.reporting.record.contents import Job, Loss, Record
-from mulo.reporting.record.movements import Checked, by_contestant, slope_errors
+from mulo.reporting.record.contents import Job, Record
+from mulo.reporting.record.trainings import differing, spreads
 from mulo.reporting.units import of_seconds
 
 
-class Grid(NamedTuple):
-    """A table; `best` are (row, column) of cells to stand out."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
-    best: frozenset[tuple[int, int]] = frozenset()
-
-
-def losses(record: Record, cells: Cells, split: str, title: str) -> Grid:
-    """Median and quartiles by place and contestant; the best of those without an exploded training stands out."""
-    names = list(contestants(record).values())
-    columns = differing(cells, record)
+def losses(record: Record, split: str, title: str) -> Table:
+    """Median and quartiles by condition and method; the best of those without an exploded training stands out."""
+    names, conditions = list(record.names.values()), differing(record.conditions)
     rows, best = [], set()
-    for i, own in enumerate(cells.values()):
-        spreads = {name: spread_of(own[name], split) for name in names if name in own}
-        whole = {name: one.median for name, one in spreads.items() if one.seeds and not one.exploded}
-        texts = [loss_text(own[name], spreads[name]) if name in own else "–" for name in names]
-        rows.append([*(values[i] for _, values in columns), *texts])
-        best |= {(i, len(columns) + names.index(n)) for n, median in whole.items() if median == min(whole.values())}
-    header = [*(name for name, _ in columns), *names]
-    return Grid(title, header, rows, frozenset(best) if len(names) > 1 else frozenset())
+    for i, group in spreads(record, split).groupby("condition"):
+        by_name = {row.name: row for row in group.itertuples()}
+        rows.append([*conditions.loc[i], *(loss_text(by_name[name]) if name in by_name else "–" for name in names)])
+        whole = {name: row.median for name, row in by_name.items() if row.seeds and not row.exploded}
+        best |= {(i, len(conditions.columns) + names.index(n)) for n in whole if whole[n] == min(whole.values())}
+    return Table([*conditions, *names], rows, title, frozenset(best) if len(names) > 1 else frozenset())
 
 
-def loss_text(rows: Sequence[Loss], found: Spread) -> str:
-    """A cell: median, quartiles, and what exploded or failed."""
-    parts = [] if math.isnan(found.median) else [measure(found)]
-    if found.exploded:
-        parts.append(f"{found.exploded}/{found.seeds} exploded")
-    failed = sum(row.result.failed for row in rows)
-    return ", ".join([*parts, f"{failed} failed"] if failed else parts)
-
-
-def measure(found: Spread) -> str:
-    """Such as 0.412 (0.409 … 0.415); without the quartiles where there are none."""
-    median, low, high = (_written(number) for number in (found.median, found.low, found.high))
-    return median if math.isnan(found.low) else f"{median} ({low} … {high})"
+def loss_text(spread: Any) -> str:
+    """A cell, of a row of `spreads`: median, quartiles, and what exploded or failed."""
+    median, low, high = (_written(number) for number in (spread.median, spread.low, spread.high))
+    parts = [median if math.isnan(spread.low) else f"{median} ({low} … {high})"] if spread.seeds else []
+    parts += [f"{spread.exploded}/{spread.seeds} exploded"] if spread.exploded else []
+    return ", ".join([*parts, f"{spread.failed} failed"] if spread.failed else parts)
 
 
 def _written(loss: float) -> str:
@@ -60,22 +40,22 @@ def _written(loss: float) -> str:
     return f"{loss:.3f}" if 0.01 <= abs(loss) < 1000 else f"{loss:.2e}"
 
 
-def _places(count: int) -> str:
-    return "1 place" if count == 1 else f"{count} places"
+def _conditions(count: int) -> str:
+    return "1 condition" if count == 1 else f"{count} conditions"
 
 
-def rankings(found: Sequence[Ranking]) -> Grid:
-    """A row per contestant, a column per ranking; the lowest of each stands out."""
-    header = ["contestant", *(f"{one.title} ({_places(one.places)})" for one in found)]
-    rows = [[name, *(_rank(one.ranks[name]) for one in found)] for name in found[0].ranks]
-    lowest = [min(rank.value for rank in one.ranks.values()) for one in found]
+def rankings(ranked: Sequence[Ranking]) -> Table:
+    """A row per method, a column per ranking; the lowest of each stands out."""
+    header = ["method", *(f"{one.title} ({_conditions(one.conditions)})" for one in ranked)]
+    rows = [[name, *(_rank(one.ranks[name]) for one in ranked)] for name in ranked[0].ranks]
+    lowest = [min(rank.value for rank in one.ranks.values()) for one in ranked]
     best = {
         (i, 1 + j)
-        for i, name in enumerate(found[0].ranks)
-        for j, one in enumerate(found)
+        for i, name in enumerate(ranked[0].ranks)
+        for j, one in enumerate(ranked)
         if one.ranks[name].value == lowest[j]
     }
-    return Grid("Mean rank by training loss", header, rows, frozenset(best))
+    return Table(header, rows, "Mean rank by training loss", frozenset(best))
 
 
 def _rank(rank: Interval) -> str:
@@ -83,72 +63,75 @@ def _rank(rank: Interval) -> str:
     return f"{rank.value:.2f} ({rank.low:.2f} … {rank.high:.2f})" if known else f"{rank.value:.2f}"
 
 
-def speedups(record: Record, found: dict[Place, dict[str, float | None]], than: str) -> Grid:
-    """A row per place, a column per contestant."""
-    names = list(dict.fromkeys(name for own in found.values() for name in own))
-    columns = differing(found, record)
+def speedups(record: Record, factors: dict[int, dict[str, float | None]], than: str) -> Table:
+    """A row per condition, a column per method."""
+    names = list(dict.fromkeys(name for by_name in factors.values() for name in by_name))
+    conditions = differing(record.conditions.loc[list(factors)])
     rows = [
-        [*(values[i] for _, values in columns), *(_speedup(own[name]) if name in own else "–" for name in names)]
-        for i, own in enumerate(found.values())
+        [*conditions.loc[i], *(_speedup(by_name[name]) if name in by_name else "–" for name in names)]
+        for i, by_name in factors.items()
     ]
-    return Grid(f"Speedup over {than}", [*(name for name, _ in columns), *names], rows)
+    return Table([*conditions, *names], rows, f"Speedup over {than}")
 
 
 def _speedup(value: float | None) -> str:
     return "not reached" if value is None else f"{value:.2f} ×"
 
 
-def preparations(record: Record) -> Grid:
-    """What each contestant cost before its evaluation; meta-trainings that jobs share are counted once."""
+def preparations(record: Record) -> Table:
+    """What each method cost before its evaluation; meta-trainings that jobs share are counted once."""
     rows = []
-    for name in dict.fromkeys(job.contestant for job in record.jobs):
-        own = {job.preparation.shared or job.name: job for job in record.jobs if job.contestant == name}
-        seconds = [job.preparation.seconds for job in own.values() if job.preparation.seconds is not None]
-        kinds = ", ".join(dict.fromkeys(_kind(job) for job in own.values()))
+    for name in dict.fromkeys(job.method for job in record.jobs):
+        distinct = {job.preparation.shared or job.name: job for job in record.jobs if job.method == name}
+        seconds = [job.preparation.seconds for job in distinct.values() if job.preparation.seconds is not None]
+        kinds = ", ".join(dict.fromkeys(_kind(job) for job in distinct.values()))
         mean = of_seconds(sum(seconds) / len(seconds)) if seconds else "–"
         total = of_seconds(sum(seconds)) if seconds else "–"
-        rows.append([name, kinds, str(len(own)), mean, total])
-    return Grid("Preparation", ["contestant", "kind", "times", "each", "together"], rows)
+        rows.append([name, kinds, str(len(distinct)), mean, total])
+    return Table(["method", "kind", "times", "each", "together"], rows, "Preparation")
 
 
 def _kind(job: Job) -> str:
-    own = job.preparation
-    if own.kind == "meta-training" and own.outer_steps is not None:
-        return f"meta-training, {own.outer_steps} outer steps"
-    return f"tuning, {own.settings} settings" if own.kind == "tuning" and own.settings is not None else own.kind
+    prepared = job.preparation
+    if prepared.kind == "meta-training" and prepared.outer_steps is not None:
+        return f"meta-training, {prepared.outer_steps} outer steps"
+    return (
+        f"tuning, {prepared.settings} settings"
+        if prepared.kind == "tuning" and prepared.settings is not None
+        else prepared.kind
+    )
 
 
-def jobs_not_finished(record: Record) -> Grid:
+def jobs_not_finished(record: Record) -> Table:
     """Jobs without a complete result, and why."""
     missing = [job for job in record.jobs if job.status != "finished"]
-    rows = [[job.contestant, _settings(job), str(job.seed), job.status, job.reason or ""] for job in missing]
-    return Grid("Jobs that did not finish", ["contestant", "settings", "meta-seed", "status", "reason"], rows)
+    rows = [[job.method, _settings(job), str(job.seed), job.status, job.reason or ""] for job in missing]
+    return Table(["method", "settings", "meta-seed", "status", "reason"], rows, "Jobs that did not finish")
 
 
 def _settings(job: Job) -> str:
     return ", ".join(f"{key}={value}" for key, value in job.settings.items()) or "–"
 
 
-def movements(record: Record) -> Grid:
-    """Of a coordinate check: how many movements each contestant holds still, the largest slope, and the spread."""
-    rows = []
-    for checked, own in by_contestant(record).items():
-        for scheme in dict.fromkeys(row["parametrization"] for row in own):
-            found = judged([row for row in own if row["parametrization"] == scheme], record.tolerance)
-            who = [checked.contestant, label(scheme), label_of_family(checked.task), *checked.settings]
-            rows.append([*who, *_counts(found), _error(record, checked, scheme)])
-    head = ["contestant", "parametrization", "task", *record.varied]
-    outcomes = [f"within ±{record.tolerance:g}", "outside", "still", "undefined"]
+def thetas(record: Record) -> Table:
+    """Under which θ, by the first digits of its SHA-256, and from which commit each job has its results."""
+    rows = [
+        [job.method, _settings(job), str(job.seed), job.theta[:12], str(job.provenance.get("commit", "–"))]
+        for job in record.jobs
+        if job.theta is not None
+    ]
+    return Table(["method", "settings", "meta-seed", "θ (SHA-256)", "commit"], rows, "Under which θ")
+
+
+def changes(record: Record) -> Table:
+    """Of a coordinate check: how many changes do not depend on the size, the largest slope, and the spread."""
+    outcomes, rows = ["stable", "unstable", "constant", "undefined"], []
+    for check in checks(record):
+        counts = check.verdicts.outcome.value_counts().reindex(outcomes, fill_value=0)
+        slopes = check.verdicts.slope.dropna()
+        steepest = f"{max(slopes, key=abs):+.3f}".replace("-", "−") if len(slopes) else "–"
+        who = [check.method, label(check.parametrization), label_of_family(check.task), *check.settings]
+        rows.append([*who, *map(str, counts), steepest, "–" if math.isnan(check.error) else f"{check.error:.3f}"])
+    head = ["method", "parametrization", "task", *record.varied, f"within ±{record.tolerance:g}", "outside"]
     spread = "largest standard error over meta-seeds"
-    return Grid("Slopes of movements", [*head, *outcomes, "steepest", spread], rows)
-
-
-def _error(record: Record, checked: Checked, scheme: str) -> str:
-    found = slope_errors(record, checked, scheme)
-    return f"{max(found):.3f}" if found else "–"
-
-
-def _counts(found: Sequence[Verdict]) -> list[str]:
-    counts = [sum(one.outcome == kind for one in found) for kind in ("stable", "unstable", "still", "undefined")]
-    slopes = [one.slope for one in found if math.isfinite(one.slope)]
-    return [*map(str, counts), f"{max(slopes, key=abs):+.3f}".replace("-", "−") if slopes else "–"]
+    return Table([*head, *outcomes[2:], "steepest", spread], rows, "Slopes of changes")

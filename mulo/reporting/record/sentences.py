@@ -5,32 +5,28 @@ from datetime import datetime
 from typing import Any
 
 from mulo.reporting.labels import label_of_family
-from mulo.reporting.record.cells import Cells, differing
 from mulo.reporting.record.contents import Job, Record
+from mulo.reporting.record.trainings import differing
 from mulo.reporting.units import of_seconds
 
-_SAID = ("width", "depth", "steps")
 
-
-def in_common(record: Record, cells: Cells) -> str:
-    """What all places share, such as `MLP on fashion_mnist_8x8, depth 3, 200 steps`."""
-    varies = {name for name, _ in differing(cells, record)}
-    first = next(iter(cells))
-    parts = [] if "task" in varies else [label_of_family(first.task)]
-    parts += [] if "data" in varies else [f"on {first.data}"]
-    text = " ".join(parts)
-    sizes = [f"{getattr(first, name)} steps" if name == "steps" else f"{name} {getattr(first, name)}" for name in _SAID]
-    own = [size for name, size in zip(_SAID, sizes, strict=True) if name not in varies]
-    own += [f"{k}={v}" for k, v in zip(record.varied, first.settings, strict=True) if k not in varies]
-    return ", ".join([text, *own] if text else own)
+def in_common(record: Record) -> str:
+    """What all conditions share, such as `MLP on fashion_mnist_8x8, depth 3, 200 steps`."""
+    shared = record.conditions.drop(columns=list(differing(record.conditions))).iloc[0]
+    what = [label_of_family(shared.task)] if "task" in shared else []
+    what += [f"on {shared.data}"] if "data" in shared else []
+    sizes = [f"{name} {shared[name]}" for name in ("width", "depth") if name in shared]
+    sizes += [f"{shared.num_steps} steps"] if "num_steps" in shared else []
+    sizes += [f"{key}={shared[key]}" for key in record.varied if key in shared]
+    return ", ".join([" ".join(what), *sizes] if what else sizes)
 
 
 def seeds(record: Record) -> str:
     """How many meta-seeds and seeds stand behind each number."""
-    metas = sorted({row.meta_seed for row in record.losses} | {own.meta_seed for own in record.movements})
-    inner = sorted({row.result.seed for row in record.losses})
+    metas = sorted({*record.results.meta_seed, *record.changes.meta_seed})
+    inner = record.results.seed.nunique()
     text = f"{_counted(len(metas), 'meta-seed')} ({_listed(metas)})"
-    return f"{text}, each with {_counted(len(inner), 'evaluation seed')}" if inner else text
+    return f"{text}, each with {_counted(inner, 'evaluation seed')}" if inner else text
 
 
 def _counted(count: int, name: str) -> str:
@@ -63,8 +59,8 @@ def origin(record: Record) -> str:
     """Hardware, commit and versions of the jobs, and the date of the record."""
 
     def of(key: str) -> str:
-        found = dict.fromkeys(str(job.provenance[key]) for job in record.jobs if job.provenance.get(key) is not None)
-        return " and ".join(found)
+        values = dict.fromkeys(str(job.provenance[key]) for job in record.jobs if job.provenance.get(key) is not None)
+        return " and ".join(values)
 
     cores, accelerator = of("cores"), of("accelerator")
     parts = [

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 
-from mulo.reporting.record import grids, sentences
-from mulo.reporting.record.cells import Cells, contestants
-from mulo.reporting.record.comparisons import Ranking, rankings, reference, speedups
+from rich import table as rich_table
+from rich.text import Text
+
+from mulo.reporting.html import Table
+from mulo.reporting.record import changes, grids, sentences
+from mulo.reporting.record.comparisons import rankings, reference, speedups
 from mulo.reporting.record.contents import Record
-from mulo.reporting.record.grids import Grid
-from mulo.reporting.record.movements import said
 from mulo.reporting.record.verdicts import verdicts
 
 CLAIMS_EXPLAINED = (
@@ -22,13 +23,21 @@ LOSSES_EXPLAINED = (
     "with, and as the largest where that is not finite."
 )
 
+RANKS_EXPLAINED = (
+    "Lower is better; 95% intervals by resampling meta-seeds and seeds. A diverged or failed seed ranks last."
+)
+SPEEDUP_EXPLAINED = (
+    "At the largest width: the steps of {than} over those after which the smoothed mean training loss is as low as "
+    "{than}'s at the end."
+)
+
 
 def title(record: Record, name: str) -> str:
     """The record's heading."""
     return f"{record.sweep.name or name}, scale {record.scale}" if record.scale else record.sweep.name or name
 
 
-def readme(record: Record, cells: Cells, name: str, notes: str | None) -> str:
+def readme(record: Record, name: str, notes: str | None) -> str:
     """The whole text, from the record and the hand-written notes alone."""
     parts = [
         f"# {title(record, name)}",
@@ -38,7 +47,7 @@ def readme(record: Record, cells: Cells, name: str, notes: str | None) -> str:
         "![The figure of this record](figure.png)",
         "The same with curves that answer: [index.html](index.html). Data: [results.csv](results.csv), "
         "[record.json](record.json)" + (", `curves.npz`." if record.curves else "."),
-        *_results(record, cells),
+        *_results(record),
         *_made(record),
         *([f"## Notes\n\n{notes.strip()}"] if notes and notes.strip() else []),
     ]
@@ -65,15 +74,15 @@ def _jobs(record: Record) -> Iterable[str]:
 
 
 def _claims(record: Record) -> Iterable[str]:
-    if record.movements:
+    if len(record.changes):
         promised = (
-            "µP promises that movements do not depend on the width, CompleteP that they do not on the depth either."
+            "µP promises that changes do not depend on the width, CompleteP that they do not on the depth either."
         )
         yield f"## Verdict\n\n{promised}"
-        yield "\n".join(f"- {sentence}" for sentence in said(record))
-    found = verdicts(record)
-    if found:
-        lines = [f"- **{one.outcome}**: {one.claim.text} ({one.claim.loss}). {_capital(one.because)}" for one in found]
+        yield "\n".join(f"- {sentence}" for sentence in changes.sentences(record))
+    judged = verdicts(record)
+    if judged:
+        lines = [f"- **{one.outcome}**: {one.claim.text} ({one.claim.loss}). {_capital(one.because)}" for one in judged]
         yield f"## Claims\n\n{CLAIMS_EXPLAINED}"
         yield "\n".join(lines)
 
@@ -83,58 +92,55 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:] if text.startswith(("the ", "there ")) else text
 
 
-def _results(record: Record, cells: Cells) -> Iterable[str]:
-    if record.movements:
-        yield f"## Results\n\n{sentences.seeds(record)}; slopes are those of movements averaged over them."
-        yield markdown(grids.movements(record))
-    if not cells:
+def _results(record: Record) -> Iterable[str]:
+    if len(record.changes):
+        yield f"## Results\n\n{sentences.seeds(record)}; slopes are those of changes averaged over them."
+        yield markdown(grids.changes(record))
+    if record.results.empty:
         return
-    yield f"## Results\n\n{sentences.in_common(record, cells)}; {sentences.seeds(record)}."
-    bold = " The lowest median of those without an exploded training is bold." if len(contestants(record)) > 1 else ""
+    yield f"## Results\n\n{sentences.in_common(record)}; {sentences.seeds(record)}."
+    bold = " The lowest median of those without an exploded training is bold." if len(record.names) > 1 else ""
     yield LOSSES_EXPLAINED + bold
-    for split, words in (("train_loss", "Training loss"), ("test_loss", "Test loss")):
-        yield f"### {words} at the end\n\n{markdown(grids.losses(record, cells, split, words))}"
-    yield from _statistics(record, cells)
+    for table, explained in tables(record):
+        yield "\n\n".join(filter(None, [f"### {table.title.partition(':')[0]}", explained, markdown(table)]))
 
 
-def _statistics(record: Record, cells: Cells) -> Iterable[str]:
-    found = rankings(record, cells)
-    if found:
-        yield f"### Mean rank by training loss\n\n{ranks_explained(found)}\n\n{markdown(grids.rankings(found))}"
-    than = reference(record, cells)
-    faster = speedups(record, cells, than) if than is not None else {}
-    if than is not None and faster:
-        grid = grids.speedups(record, faster, than)
-        yield f"### {grid.title}\n\n{speedup_explained(than)}\n\n{markdown(grid)}"
-
-
-def ranks_explained(found: list[Ranking]) -> str:
-    """What the ranks mean, and what they leave out."""
-    text = "Lower is better; 95% intervals by resampling meta-seeds and seeds. A diverged or failed seed ranks last."
-    left_out = found[0].left_out
-    return f"{text} {left_out} places that some contestant lacks are left out." if left_out else text
-
-
-def speedup_explained(than: str) -> str:
-    """What the speedups mean."""
-    return (
-        f"At the largest width: the steps of {than} over those after which the smoothed mean training loss is as low "
-        f"as {than}'s at the end."
-    )
+def tables(record: Record) -> Iterable[tuple[Table, str]]:
+    """Those of the results, each with what it means."""
+    for split, words in (("train", "Training loss"), ("test", "Test loss")):
+        title = f"{words} at the end: median (quartiles), and how many of how many exploded"
+        yield grids.losses(record, split, title), ""
+    if ranked := rankings(record):
+        left_out = (
+            f" {ranked[0].left_out} conditions that some method lacks are left out." if ranked[0].left_out else ""
+        )
+        yield grids.rankings(ranked), RANKS_EXPLAINED + left_out
+    than = reference(record)
+    if than is not None and (faster := speedups(record, than)):
+        yield grids.speedups(record, faster, than), SPEEDUP_EXPLAINED.format(than=than)
 
 
 def _made(record: Record) -> Iterable[str]:
-    prepared = grids.preparations(record)
     yield f"## Cost\n\n{sentences.cost(record)}"
-    yield markdown(prepared)
+    yield markdown(grids.preparations(record))
     yield f"## Where and when\n\n{sentences.origin(record)}"
+    if (under := grids.thetas(record)).rows:
+        yield markdown(under)
 
 
-def markdown(grid: Grid) -> str:
-    """A Markdown table with the best cells bold."""
+def markdown(table: Table) -> str:
+    """In Markdown, with the best cells bold."""
 
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    def line(cells: Iterable[object]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
-    rows = [[f"**{t}**" if (i, j) in grid.best else t for j, t in enumerate(row)] for i, row in enumerate(grid.rows)]
-    return "\n".join([line(grid.header), line(["---"] * len(grid.header)), *map(line, rows)])
+    rows = [[f"**{c}**" if (i, j) in table.best else c for j, c in enumerate(row)] for i, row in enumerate(table.rows)]
+    return "\n".join([line(table.header), line(["---"] * len(table.header)), *map(line, rows)])
+
+
+def terminal(table: Table) -> rich_table.Table:
+    """For a terminal."""
+    shown = rich_table.Table(*table.header, title=table.title, title_justify="left")
+    for i, row in enumerate(table.rows):
+        shown.add_row(*(Text(str(c), style="bold" if (i, j) in table.best else "") for j, c in enumerate(row)))
+    return shown

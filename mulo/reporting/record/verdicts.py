@@ -1,15 +1,17 @@
 """Claims held against the losses of a record."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from mulo.config import ClaimConfig
 from mulo.evaluation.statistics import Interval, difference_interval, mean_interval
-from mulo.reporting.record.cells import Cells, Place, array, as_number, by_place
-from mulo.reporting.record.contents import Loss, Record
+from mulo.evaluation.tables import OLD_NAMES
+from mulo.reporting.record.contents import Record, as_number
+from mulo.reporting.record.trainings import by_seed
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
@@ -25,10 +27,10 @@ class Verdict(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """One of the two contestants, where both have results."""
+    """One of the two methods, where both have results."""
 
     losses: np.ndarray
-    """[places, meta-seeds, seeds] as they are; inf where a seed diverged."""
+    """[conditions, meta-seeds, seeds] as they are; inf where a seed diverged."""
     initial: np.ndarray
     """The same before the first step."""
 
@@ -43,8 +45,8 @@ class _Side(NamedTuple):
     def text(self) -> str:
         value = mean_interval(self.counted).value
         mean = f"{value:.4g}" if math.isfinite(value) else "–"
-        places, jobs, seeds = self.losses.shape
-        counted = f"{jobs} × {seeds} seeds" + (f" in {places} places" if places > 1 else "")
+        conditions, jobs, seeds = self.losses.shape
+        counted = f"{jobs} × {seeds} seeds" + (f" in {conditions} conditions" if conditions > 1 else "")
         diverged = int(np.isinf(self.losses).sum())
         nothing = int(np.sum(self.losses > self.initial)) - diverged
         more = f", {nothing} ended above their start" if nothing else ""
@@ -53,66 +55,44 @@ class _Side(NamedTuple):
 
 def verdicts(record: Record) -> list[Verdict]:
     """One for each claim of the sweep."""
-    cells = by_place(record)
-    return [_verdict(record, cells, claim) for claim in record.sweep.claims]
+    return [_verdict(record, claim) for claim in record.sweep.claims]
 
 
-def _verdict(record: Record, cells: Cells, claim: ClaimConfig) -> Verdict:
-    known = {*Place._fields[:-1], "parametrization", *record.varied}
-    if unknown := [key for key in {**claim.at, **claim.than_at} if key not in known]:
+def _verdict(record: Record, claim: ClaimConfig) -> Verdict:
+    at, than_at = ({OLD_NAMES.get(k, k): value for k, value in keys.items()} for keys in (claim.at, claim.than_at))
+    known = {*record.conditions, "parametrization"}
+    if unknown := [key for key in {**at, **than_at} if key not in known]:
         return Verdict(claim, UNDECIDED, f"the results have no column {', '.join(unknown)}.")
-    found = [(name, _rows(record, claim, name, at)) for name, at in _asked(claim)]
-    elsewhere = bool(claim.than_at) or claim.better == claim.than
-    shared = [place for place in cells if all(_at(own, place) for _, own in found)]
-    ours, theirs = (
-        _side([_at(own, place) for place in (_own_places(cells, own) if elsewhere else shared)], claim.loss)
-        for _, own in found
-    )
+    compared = record.trainings[record.trainings.method.isin([claim.better, claim.than])]
+    selected = [
+        (claim.better, _rows(compared, claim.better, at)),
+        (claim.than, _rows(compared, claim.than, than_at or at)),
+    ]
+    shared = set.intersection(*(set(rows.condition) for _, rows in selected))
+    # With `than_at` the other's results are elsewhere.
+    elsewhere = bool(than_at) or claim.better == claim.than
+    ours, theirs = (_side(rows if elsewhere else rows[rows.condition.isin(shared)], claim.loss) for _, rows in selected)
     if not (ours.losses.size and theirs.losses.size):
-        missing = [name for name, own in found if not own] or [name for name, _ in found]
+        missing = [name for name, rows in selected if rows.empty] or [name for name, _ in selected]
         return Verdict(claim, UNDECIDED, f"there are no results of {' and '.join(missing)} to compare.")
     return _judged(claim, ours, theirs)
 
 
-def _asked(claim: ClaimConfig) -> list[tuple[str, Mapping[str, Any]]]:
-    """Both contestants, each with which of its results are compared."""
-    return [(claim.better, claim.at), (claim.than, claim.than_at or claim.at)]
+def _side(rows: pd.DataFrame, loss: str) -> _Side:
+    initial = by_seed(rows, "initial")
+    return _Side(by_seed(rows, OLD_NAMES[loss]), np.where(np.isfinite(initial), initial, np.inf))
 
 
-def _own_places(cells: Cells, rows: Sequence[Loss]) -> list[Place]:
-    """Where one side alone has results: with `than_at` the other's are elsewhere."""
-    return [place for place in cells if _at(rows, place)]
-
-
-def _side(places: Sequence[Sequence[Loss]], split: str) -> _Side:
-    initial = array(places, "initial_loss")
-    return _Side(array(places, split), np.where(np.isfinite(initial), initial, np.inf))
-
-
-def _at(rows: Sequence[Loss], place: Place) -> list[Loss]:
-    return [row for row in rows if _place(row) == place]
-
-
-def _place(row: Loss) -> Place:
-    own = row.result
-    return Place(own.task, row.data, own.width, own.depth, own.steps, tuple(row.settings.values()))
-
-
-def _rows(record: Record, claim: ClaimConfig, name: str, at: Mapping[str, Any]) -> list[Loss]:
-    """Of one contestant, those that `at` selects among both contestants' rows."""
-    rows = [row for row in record.losses if row.contestant in (claim.better, claim.than)]
-    exact = {key: value for key, value in at.items() if value not in ("smallest", "largest")}
-    rows = [row for row in rows if all(_same(_column(row, key), value) for key, value in exact.items())]
-    for key in at.keys() - exact.keys():
-        values = [number for row in rows if (number := as_number(_column(row, key))) is not None]
-        chosen = (min if at[key] == "smallest" else max)(values, default=math.nan)
-        rows = [row for row in rows if as_number(_column(row, key)) == chosen]
-    return [row for row in rows if row.contestant == name]
-
-
-def _column(row: Loss, key: str) -> str:
-    own = row.result._asdict() | {"data": row.data, **row.settings}
-    return str(own.get(key, ""))
+def _rows(compared: pd.DataFrame, method: str, at: Mapping[str, Any]) -> pd.DataFrame:
+    """Of one method, those that `at` selects among both methods' rows."""
+    rows, ends = compared, {"smallest": "min", "largest": "max"}
+    for key in sorted(at, key=lambda key: at[key] in ends):
+        if at[key] in ends:
+            numbers = rows[key].map(as_number).astype(float)
+            rows = rows[numbers == numbers.agg(ends[at[key]])]
+        else:
+            rows = rows[rows[key].map(lambda cell, value=at[key]: _same(str(cell), value)).astype(bool)]
+    return rows[rows.method == method]
 
 
 def _same(text: str, value: Any) -> bool:
@@ -122,11 +102,11 @@ def _same(text: str, value: Any) -> bool:
 
 def _judged(claim: ClaimConfig, ours: _Side, theirs: _Side) -> Verdict:
     difference = difference_interval(ours.counted, theirs.counted)
-    because = f"{claim.better} {ours.text()}, {claim.than} {theirs.text()}{_said(difference)}."
+    because = f"{claim.better} {ours.text()}, {claim.than} {theirs.text()}{_in_words(difference)}."
     return Verdict(claim, _outcome(difference), because)
 
 
-def _said(difference: Interval) -> str:
+def _in_words(difference: Interval) -> str:
     if not math.isfinite(difference.value):
         return ""
     text = f"; difference {difference.value:+.4g}"

@@ -8,15 +8,14 @@ import numpy as np
 from mulo.evaluation.statistics import quartiles
 from mulo.reporting import style
 from mulo.reporting.html import Chart, Page, Series, Table
-from mulo.reporting.record import grids, sentences
-from mulo.reporting.record.cells import Cells, Place, curves, steps_of
-from mulo.reporting.record.comparisons import largest, rankings, reference, speedups
-from mulo.reporting.record.contents import Loss, Record
+from mulo.reporting.record import changes, grids, sentences
+from mulo.reporting.record.comparisons import largest
+from mulo.reporting.record.contents import Record
 from mulo.reporting.record.figures import looks
-from mulo.reporting.record.grids import Grid
-from mulo.reporting.record.movements import said
 from mulo.reporting.record.panels import Panel, ceiling, panels
 from mulo.reporting.record.panels import title as title_of
+from mulo.reporting.record.text import tables
+from mulo.reporting.record.trainings import curves_under
 from mulo.reporting.record.verdicts import verdicts
 
 _BAND = (
@@ -24,13 +23,13 @@ _BAND = (
 )
 
 
-def contents(record: Record, cells: Cells, title: str) -> Page:
+def contents(record: Record, title: str) -> Page:
     """Everything that the page shows."""
     return Page(
         title=title,
         summary=list(_summary(record)),
-        charts=list(_charts(record, cells)) if cells else [],
-        tables=[_table(grid) for grid in _grids(record, cells) if grid.rows],
+        charts=list(_charts(record)) if len(record.results) else [],
+        tables=[table for table in _tables(record) if table.rows],
         footer=f"{sentences.cost(record)} {sentences.origin(record)}",
     )
 
@@ -41,29 +40,29 @@ def _summary(record: Record) -> Iterable[str]:
     missing = len(grids.jobs_not_finished(record).rows)
     if missing:
         yield f"Incomplete: {missing} of {len(record.jobs)} jobs did not finish."
-    yield from (sentence.replace("**", "") for sentence in (said(record) if record.movements else []))
+    yield from (sentence.replace("**", "") for sentence in changes.sentences(record))
     for one in verdicts(record):
         yield f"{one.outcome[0].upper()}{one.outcome[1:]}: {one.claim.text}. {one.because}"
 
 
-def _charts(record: Record, cells: Cells) -> Iterable[Chart]:
+def _charts(record: Record) -> Iterable[Chart]:
     look = looks(record)
-    for panel in panels(record, cells):
+    for panel in panels(record):
         if panel.numeric:
             for split in ("train", "test"):
                 yield _final(panel, split, look)
-    for place in largest(cells):
-        over_steps = [_over_steps(record, cells, place, look), _tests(record, cells, place, look)]
+    for condition in largest(record):
+        over_steps = [_over_steps(record, condition, look, kind) for kind in ("", "/test")]
         yield from (chart for chart in over_steps if chart.series)
 
 
 def _final(panel: Panel, split: str, look: Mapping[str, style.Line]) -> Chart:
-    series = []
-    for name, points in panel.lines.items():
-        found = [getattr(point, split) for point in points]
-        low, median, high = np.array([(one.low, one.median, one.high) for one in found], float).T
-        x = np.array([point.x for point in points])
-        series.append(_series(name, x, median, low, high, look[name]))
+    series = [
+        _series(
+            name, line.x.to_numpy(), line["median"].to_numpy(), line.low.to_numpy(), line.high.to_numpy(), look[name]
+        )
+        for name, line in panel.points[split].groupby("name", sort=False)
+    ]
     values = np.minimum(np.concatenate([one.y for one in series]), panel.ceiling)
     title = f"Final {split} loss over {panel.axis}: {panel.title}"
     sizes, most = all(float(tick) > 0 for tick in panel.ticks), _cap(panel.ceiling)
@@ -84,28 +83,14 @@ def _wide(values: np.ndarray) -> bool:
     return bool(shown.size and shown.min() > 0 and shown.max() > 10 * shown.min())
 
 
-def _over_steps(record: Record, cells: Cells, place: Place, look: Mapping[str, style.Line]) -> Chart:
-    found = {name: list(curves(record, rows).values()) for name, rows in cells[place].items()}
-    series = [
-        _band(name, steps_of(record, place), np.concatenate(own), look[name]) for name, own in found.items() if own
-    ]
-    most = ceiling(row for rows in cells[place].values() for row in rows)
-    return _curves_chart("Training loss", "train loss (running median)", title_of(record, cells, place), series, most)
-
-
-def _tests(record: Record, cells: Cells, place: Place, look: Mapping[str, style.Line]) -> Chart:
-    series = []
-    for name, rows in cells[place].items():
-        keys = _keys(record, rows)
-        if keys:
-            steps, values = record.curves[f"{keys[0]}/test_steps"], [record.curves[f"{key}/test"] for key in keys]
-            series.append(_band(name, steps, np.concatenate(values), look[name]))
-    most = ceiling(row for rows in cells[place].values() for row in rows)
-    return _curves_chart("Test loss", "test loss", title_of(record, cells, place), series, most)
-
-
-def _keys(record: Record, rows: Iterable[Loss]) -> list[str]:
-    return [key for key in dict.fromkeys(row.key for row in rows) if f"{key}/test" in record.curves]
+def _over_steps(record: Record, condition: int, look: Mapping[str, style.Line], kind: str) -> Chart:
+    steps, curves = curves_under(record, condition, kind)
+    series = [_band(name, steps, values, look[name]) for name, values in curves.items()]
+    most = ceiling(record.trainings[record.trainings.condition == condition])
+    values = np.concatenate([np.asarray(one.y, float) for one in series]) if series else np.array([])
+    what, y_label = ("Test loss", "test loss") if kind else ("Training loss", "train loss (running median)")
+    title, wide = f"{what} over inner steps: {title_of(record, condition)}", _wide(np.minimum(values, most))
+    return Chart(title, "inner step", y_label, series, log_y=wide, y_max=_cap(most), note=_BAND)
 
 
 def _band(name: str, steps: np.ndarray, values: np.ndarray, look: style.Line) -> Series:
@@ -114,26 +99,10 @@ def _band(name: str, steps: np.ndarray, values: np.ndarray, look: style.Line) ->
     return _series(name, steps, median, low, high, look)
 
 
-def _curves_chart(what: str, y_label: str, place: str, series: list[Series], most: float) -> Chart:
-    values = np.concatenate([np.asarray(one.y, float) for one in series]) if series else np.array([])
-    wide, title = _wide(np.minimum(values, most)), f"{what} over inner steps: {place}"
-    return Chart(title, "inner step", y_label, series, log_y=wide, y_max=_cap(most), note=_BAND)
-
-
-def _grids(record: Record, cells: Cells) -> Iterable[Grid]:
+def _tables(record: Record) -> Iterable[Table]:
     yield grids.jobs_not_finished(record)
-    yield grids.movements(record)
-    if cells:
-        what = "at the end: median (quartiles), and how many of how many exploded"
-        yield grids.losses(record, cells, "train_loss", f"Training loss {what}")
-        yield grids.losses(record, cells, "test_loss", f"Test loss {what}")
-        found, than = rankings(record, cells), reference(record, cells)
-        if found:
-            yield grids.rankings(found)
-        if than is not None:
-            yield grids.speedups(record, speedups(record, cells, than), than)
+    yield grids.changes(record)
+    if len(record.results):
+        yield from (table for table, _ in tables(record))
     yield grids.preparations(record)
-
-
-def _table(grid: Grid) -> Table:
-    return Table(grid.header, grid.rows, grid.title, grid.best)
+    yield grids.thetas(record)

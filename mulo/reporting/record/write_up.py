@@ -1,28 +1,53 @@
-"""README.md, index.html and the figure of a record, from its stored data and the hand-written notes alone."""
+"""What is written of a record, from its data and the hand-written notes alone; of a single job tables and pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
+from mulo.config import SweepConfig
 from mulo.files import replacing
 from mulo.reporting.html import page
-from mulo.reporting.record import figures, text, web
-from mulo.reporting.record.cells import by_place
+from mulo.reporting.labels import label
+from mulo.reporting.record import changes, figures, grids, sentences, text, web
+from mulo.reporting.record.contents import Record
 from mulo.reporting.record.store import read
 
 
 def write_up(folder: Path) -> None:
-    """Writes them; the same data give the same README and page, byte for byte.
+    """Writes README.md, index.html and the figure; the same data give the same README and page, byte for byte.
 
     Raises:
         MuloError: the folder is not a complete record.
     """
     name = folder.resolve().name
     record = read(folder)
-    cells, title = by_place(record), text.title(record, name)
+    title = text.title(record, name)
     notes = folder / "notes.md"
     kept = notes.read_text("utf-8") if notes.exists() else None
-    figures.figure(record, cells, folder / "figure", title)
-    _write(folder / "README.md", text.readme(record, cells, name, kept))
-    _write(folder / "index.html", page(web.contents(record, cells, title)))
+    figures.figure(record, folder / "figure", title)
+    _write(folder / "README.md", text.readme(record, name, kept))
+    _write(folder / "index.html", page(web.contents(record, title)))
+
+
+def write_up_job(record: Record, folder: Path, console: Console) -> list[str]:
+    """Prints the tables of a record with one job, writes its pictures into `folder`, and returns their names."""
+    if len(record.changes):
+        console.print(text.terminal(grids.changes(record)))
+        for sentence in changes.sentences(record):
+            console.print(sentence.replace("**", ""), highlight=False, soft_wrap=True)
+        first = record.changes.iloc[0]
+        title = f"{label(first.method)}, task in {label(first.parametrization)}"
+        figures.figure(record, folder / "coordinate_check", title)
+        return ["coordinate_check"]
+    record = replace(record, sweep=SweepConfig())  # whose picture is over width
+    title = sentences.in_common(record)
+    console.print(f"{title}; {sentences.seeds(record)}.", highlight=False, soft_wrap=True)
+    for split in ("train", "test"):
+        console.print(text.terminal(grids.losses(record, split, f"{split} loss at the end: median (quartiles)")))
+    figures.final_losses(record, folder / "loss_over_width", title)
+    figures.curves(record, folder / "curves", title)
+    return ["loss_over_width", "curves"]
 
 
 def _write(path: Path, text: str) -> None:

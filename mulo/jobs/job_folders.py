@@ -1,0 +1,138 @@
+"""The directories of jobs: what each says of its method, its θ, its cost and its end; without JAX."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mulo import checkpoint
+from mulo.config import Config, parse_group
+from mulo.errors import ConfigError, MuloError
+from mulo.evaluation.results import RESULTS
+from mulo.jobs.varied import flattened
+from mulo.process import preparation_time, run_directory, status
+from mulo.reporting import metrics
+from mulo.reporting.record import Job, Preparation
+
+TABLE, CHECK = "results.csv", "coordinate_check.csv"
+
+
+class JobFolder(NamedTuple):
+    """A job's directory with its configuration."""
+
+    folder: Path
+    config: Config
+
+
+def jobs_of(folder: Path) -> list[JobFolder]:
+    """The jobs whose directories lie in `folder`, by name.
+
+    Raises:
+        ConfigError: there are none, one is not readable, or they belong to several sweeps.
+    """
+    folders = sorted(path.parent for path in folder.glob("*/config.yaml"))
+    if not folders:
+        raise ConfigError.value(
+            "report.of", folder, "a record, or a directory that holds the run directories of a sweep's jobs",
+            "There is no config.yaml in any folder in it. Sweeps write into runs/<sweep>-<scale>/.",
+        )  # fmt: skip
+    jobs = [JobFolder(path, run_directory.read(path / "config.yaml")) for path in folders]
+    sweeps = dict.fromkeys((job.config.sweep.name, job.config.scale) for job in jobs)
+    if len(sweeps) > 1:
+        names = ", ".join(f"{name or 'no sweep'} ({scale})" for name, scale in sweeps)
+        raise ConfigError.value(
+            "report.of", folder, "the jobs of one sweep at one scale", f"Here are those of {names}."
+        )
+    return jobs
+
+
+def settings_of(config: Config, keys: Sequence[str]) -> dict[str, str]:
+    """The values that a job has of these keys, as text."""
+    flat = flattened(config)
+    return {key: flat.get(key, "") for key in keys}
+
+
+def described(job: JobFolder, keys: Sequence[str]) -> Job:
+    """What a record says of a job."""
+    config, noted, meta = job.config, status.read(job.folder), _checkpoint(job)
+    plain = Job(
+        job.folder.name,
+        config.contestant,
+        config.seed,
+        settings_of(config, keys),
+        _guessed(job.folder),
+        trained_widths=_trained(config, meta),
+        preparation=_preparation(job),
+        theta=meta.digests.get("theta") if meta else None,
+    )
+    if noted is None:
+        return plain
+    same = ("status", "starts", "wall_seconds", "first_started", "ended", "provenance")
+    reason = without_places(noted.reason) if noted.reason else None
+    return replace(plain, reason=reason, **{name: getattr(noted, name) for name in same})
+
+
+def _guessed(folder: Path) -> str:
+    done = next(folder.rglob(TABLE), None) or next(folder.glob(CHECK), None)
+    return "finished" if done else "unfinished"
+
+
+def _checkpoint(job: JobFolder) -> checkpoint.Meta | None:
+    """What the checkpoint of θ says of itself, where it can still be read."""
+    shared = job.folder / "theta.json"
+    with suppress(MuloError):
+        if job.config.checkpoint is not None:
+            return checkpoint.read_meta(job.config.checkpoint)
+        if shared.exists():
+            return checkpoint.latest(_theta_of(job, json.loads(shared.read_text("utf-8"))))
+        return checkpoint.latest(job.folder)
+    return None
+
+
+def _trained(config: Config, meta: checkpoint.Meta | None) -> dict[str, list[int]]:
+    """Widths by architecture; none of a baseline."""
+    task = config.task
+    if config.mode != "main":
+        if meta is None:
+            return {}
+        task = parse_group("task", meta.config["task"])
+    elif not config.optimizer.learned:
+        return {}
+    return {part.architecture: part.all_widths for part in task.parts}
+
+
+def _preparation(job: JobFolder) -> Preparation:
+    tuning, shared = job.folder / "tuning.csv", job.folder / "theta.json"
+    if tuning.exists():
+        table = RESULTS.read(tuning, settings=None)
+        tried = ["task", "width", *(name for name in table if name not in RESULTS.columns)]
+        return Preparation("tuning", preparation_time.read(job.folder), settings=len(table.drop_duplicates(tried)))
+    if shared.exists():
+        noted = json.loads(shared.read_text("utf-8"))
+        name = Path(noted["directory"]).name
+        return _meta_training(job, Preparation("meta-training", noted["seconds"], name), _theta_of(job, noted))
+    if job.config.mode == "main" and job.config.optimizer.learned:
+        return _meta_training(job, Preparation("meta-training", preparation_time.read(job.folder) or None), job.folder)
+    return Preparation()
+
+
+def _theta_of(job: JobFolder, noted: Mapping[str, Any]) -> Path:
+    """θ's directory is noted relative to where the job ran, some folder above its own."""
+    above = [parent / noted["directory"] for parent in job.folder.absolute().parents]
+    return next((path for path in above if path.exists()), Path(noted["directory"]))
+
+
+def _meta_training(job: JobFolder, preparation: Preparation, folder: Path) -> Preparation:
+    path = folder / "metrics.jsonl"
+    rows = metrics.read(path) if path.exists() else []
+    losses = [row["validation_loss"] for row in rows if row.get("validation_loss") is not None]
+    best = min(losses, default=None)
+    return replace(preparation, outer_steps=job.config.recipe.outer_steps, validation_loss=best)
+
+
+def without_places(text: str) -> str:
+    """The text with absolute paths cut down to their last part."""
+    return re.sub(r"(?<![\w.…])(?:~|[A-Za-z]:)?/(?:[^\s/'\":;,()]+/)+", "…/", text)
