@@ -35,10 +35,11 @@ def read_config(groups: Groups, path: str | Path) -> Optimizer:
     """The learned optimizer's settings from `config/`; raises ReferenceFileError for an unknown architecture."""
     stored = groups.get("config", {})
     settings: dict[str, Any] = {name: array.item() for name, array in stored.items() if name != "num_steps"}
-    if settings.get("architecture") not in ("small_fc", "velo", "celo2"):
+    known = [name for name, optimizer in Schemas("optimizer").items() if getattr(optimizer, "learned", False)]
+    if settings.get("architecture") not in known:
         given = settings.get("architecture", "nothing")
         raise ReferenceFileError(
-            f"{path} names architecture {given}; mulo replays small_fc, velo and celo2, "
+            f"{path} names architecture {given}; mulo replays {", ".join(known)}, "
             "and reads the name from config/architecture."
         )
     return parse_group("optimizer", _named_and_complete(settings))

@@ -7,6 +7,7 @@ without JAX, so the methods that need JAX import it.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mulo.config.settings import setting
@@ -219,6 +220,25 @@ class PerParameterMLP(Optimizer):
             return super().scratch(sizes, cpu, native)
         tile = 0 if self.hidden_size <= FUSED_HIDDEN else min(max(sizes), TILE if cpu else ACCELERATOR_TILE)
         return 24 * sum(sizes) + 4 * tile * (self.full_features + 2 * self.hidden_size)
+
+    @property
+    def _rule(self) -> Any:
+        """The module that holds the update."""
+        return import_module(f"mulo.optimizers.{self.architecture}_rule")
+
+    def init(self, key: "Array") -> "Theta":
+        """Truncated normal weights of std 1/√fan_in, zero biases."""
+        return self._rule.initial(self, key)
+
+    def rule(
+        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
+    ) -> "optax.GradientTransformationExtraArgs":
+        """The steps of the MLPs."""
+        return getattr(self._rule, f"scale_by_{self.architecture}")(self, theta, num_steps, multipliers)
+
+    def read_haiku(self, arrays: Any) -> "Theta":
+        """θ from the arrays of `exchange.haiku`, by Haiku's names."""
+        return self._rule.read_haiku(arrays)
 
     def sizes(self, theta: "Theta") -> dict[str, int]:
         """The MLP's."""

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from mulo.config.settings import setting
 from mulo.cost import Cost
 from mulo.optimizers.base import ADAM, Look, PerParameterMLP, Scheduled, Shape, entries
 
 if TYPE_CHECKING:
-    import optax
-
-    from mulo.types import Array, Multiplier, Multipliers, Theta
+    from mulo.types import Multiplier
 
 
 @dataclass(frozen=True)
@@ -37,20 +35,6 @@ class Celo2(Scheduled, PerParameterMLP):
     weight_decay: float = setting(0.0, low=0)
     """Decoupled: each step subtracts learning rate · weight_decay · parameter."""
 
-    def init(self, key: "Array") -> "Theta":
-        """Fresh θ, `{"mlp": MLP}`."""
-        from mulo.optimizers.celo2_rule import initial
-
-        return initial(self, key)
-
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
-        """Directions of matrices and AdamW's steps of vectors; nothing reads the loss."""
-        from mulo.optimizers.celo2_rule import scale_by_celo2
-
-        return scale_by_celo2(self, theta, num_steps, multipliers)
-
     def power(self, multiplier: "Multiplier | float", rank: int) -> float:
         """An orthogonalised update of RMS 1 has a spectral norm of about √n where an elementwise one, aligned with its
         inputs, has n: it takes the square root."""
@@ -72,14 +56,6 @@ class Celo2(Scheduled, PerParameterMLP):
     def scratch(self, sizes: Sequence[int], cpu: bool, native: bool) -> float:
         """Newton–Schulz: the matrix, its product and the sum at the largest tensor, and its square at most as large."""
         return super().scratch(sizes, cpu, native) + (16 * max(sizes) if self.orthogonalize else 0)
-
-    def read_haiku(self, arrays: Any) -> "Theta":
-        """θ by Haiku's names."""
-        from mulo.optimizers.velo_rule import read_haiku_mlp
-
-        theta = {"mlp": read_haiku_mlp(arrays)}
-        arrays.refuse_rest()
-        return theta
 
 
 NEWTON_SCHULZ_STEPS = 5

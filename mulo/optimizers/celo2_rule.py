@@ -111,3 +111,10 @@ def _decays() -> Decays:
 def tensor_features(given: TensorInputs) -> list[Array]:
     """VeLO's 30 features with a smaller epsilon."""
     return velo_rule.features_with(given, MOMENT_EPS)
+
+
+def read_haiku(arrays: Any) -> Theta:
+    """θ by Haiku's names, from what `exchange.haiku` hands on."""
+    theta = {"mlp": velo_rule.read_haiku_mlp(arrays)}
+    arrays.refuse_rest()
+    return theta

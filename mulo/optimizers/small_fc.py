@@ -2,15 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from mulo.config.settings import setting
 from mulo.optimizers.base import Look, PerParameterMLP
-
-if TYPE_CHECKING:
-    import optax
-
-    from mulo.types import Array, Multipliers, Theta
 
 
 @dataclass(frozen=True)
@@ -31,24 +26,3 @@ class SmallFC(PerParameterMLP):
     """λ2, the weight of the magnitude output in exp(λ2·m)."""
     zero_non_finite: bool = True
     """Sets non-finite gradient entries to 0 and counts them (on in µP, off in SP)."""
-
-    def init(self, key: "Array") -> "Theta":
-        """Fresh θ, `{"mlp": MLP, "decays": Decays}`: truncated normal MLP weights, decay offsets 0."""
-        from mulo.optimizers.small_fc_rule import initial
-
-        return initial(self, key)
-
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
-        """The MLP's step; `num_steps` plays no role in this architecture, nor does the loss."""
-        from mulo.optimizers.small_fc_rule import scale_by_small_fc
-
-        del num_steps, multipliers
-        return scale_by_small_fc(self, theta)
-
-    def read_haiku(self, arrays: Any) -> "Theta":
-        """θ by Haiku's names."""
-        from mulo.optimizers.small_fc_rule import read_haiku
-
-        return read_haiku(arrays)

@@ -15,7 +15,7 @@ from mulo.optimizers.scaling import unzip
 from mulo.optimizers.small_fc import SmallFC
 from mulo.optimizers.tensor_update import Rule
 from mulo.sharding import Shard, Shards
-from mulo.types import Array, Params, Theta
+from mulo.types import Array, Multipliers, Params, Theta
 
 TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
 FEATURES = 28 + len(TIME_SCALES)
@@ -36,8 +36,11 @@ def initial(optimizer: SmallFC, key: Array) -> Theta:
     return {"mlp": mlp, "decays": jax.tree.map(jnp.zeros_like, _initial_decays())}
 
 
-def scale_by_small_fc(optimizer: SmallFC, theta: Theta) -> optax.GradientTransformationExtraArgs:
-    """The step of the MLP for every parameter, without multipliers."""
+def scale_by_small_fc(
+    optimizer: SmallFC, theta: Theta, num_steps: Array, multipliers: Multipliers
+) -> optax.GradientTransformationExtraArgs:
+    """The step of the MLP for every parameter; the number of steps plays no role, nor does the loss."""
+    del num_steps, multipliers
     decays, rule = decode_decays(theta["decays"]), rule_of(optimizer)
 
     def init_fn(params: Params) -> SmallFCState:

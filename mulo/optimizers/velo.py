@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from mulo.config.settings import setting
 from mulo.cost import Cost
 from mulo.optimizers.base import Look, PerParameterMLP, Shape
 
 if TYPE_CHECKING:
-    import optax
-
-    from mulo.types import Array, Multipliers, Theta
+    from mulo.types import Theta
 
 
 @dataclass(frozen=True)
@@ -37,21 +35,6 @@ class VeLO(PerParameterMLP):
     step_mult: float = setting(0.001, above=0)
     exp_mult: float = setting(0.001, low=0)
 
-    def init(self, key: "Array") -> "Theta":
-        """Fresh θ, `{"mlp": MLP with a leading axis [param_inits], "lstm": TensorLSTM}`."""
-        from mulo.optimizers.velo_rule import initial
-
-        return initial(self, key)
-
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
-        """The mixed MLPs' steps; `update` needs `value=loss`."""
-        from mulo.optimizers.velo_rule import scale_by_velo
-
-        del multipliers
-        return scale_by_velo(self, theta, num_steps)
-
     def moments(self) -> Mapping[type, tuple[str, ...]]:
         """Those of every per-parameter MLP; the LSTM's state is none."""
         from mulo.optimizers.tensor_lstm import LSTMState
@@ -76,9 +59,3 @@ class VeLO(PerParameterMLP):
         """The MLP's, the LSTM's, and how many copies there are."""
         lstm = theta["lstm"].initial.hidden.shape[-1]
         return super().sizes(theta) | {"lstm_hidden_size": lstm, "param_inits": theta["mlp"].w0.shape[0]}
-
-    def read_haiku(self, arrays: Any) -> "Theta":
-        """θ by Haiku's names."""
-        from mulo.optimizers.velo_rule import read_haiku
-
-        return read_haiku(arrays)

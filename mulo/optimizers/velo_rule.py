@@ -24,7 +24,7 @@ from mulo.optimizers.tensor_update import Rule
 from mulo.optimizers.transformation import required
 from mulo.optimizers.velo import VeLO
 from mulo.sharding import Shard, Shards
-from mulo.types import Array, Params, Theta
+from mulo.types import Array, Multipliers, Params, Theta
 
 FEATURES = 30
 OUTPUTS = 3
@@ -54,8 +54,11 @@ def initial(optimizer: VeLO, key: Array) -> Theta:
     )
 
 
-def scale_by_velo(optimizer: VeLO, theta: Theta, num_steps: Array) -> optax.GradientTransformationExtraArgs:
-    """The steps of the mixed MLPs, without multipliers; `update` needs `value=loss`."""
+def scale_by_velo(
+    optimizer: VeLO, theta: Theta, num_steps: Array, multipliers: Multipliers
+) -> optax.GradientTransformationExtraArgs:
+    """The steps of the mixed MLPs; `update` needs `value=loss`."""
+    del multipliers
     rule = rule_of(optimizer)
 
     def init_fn(params: Params) -> VeLOState:
