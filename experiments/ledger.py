@@ -1,17 +1,27 @@
-"""Hours planned and spent for the records of sweeps: writes LEDGER.md from their record.json.
+"""Tables that follow from data: of sweeps from their heads, of records and their hours from record.json.
 
-python -m experiments.ledger
+python -m experiments.ledger writes LEDGER.md, and what follows `MARK` in experiments/README.md and sweeps/README.md.
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.records import table
+from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).parent
+SWEEPS = FOLDER.parent / "sweeps"
+MARK = "<!-- What follows is written by: python -m experiments.ledger -->\n"
 HEADER = ("record", "planned", "jobs", "from first start to last end, h", "in jobs, h", "of it preparation, h")
+GROUPS = {"figure": "Figures and tables of the paper", "ablation": "Ablations", "question": "Open questions"}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
 
 
 def _heads() -> dict[str, dict[str, Any]]:
@@ -63,5 +73,30 @@ def _by_start(heads: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any
     return sorted(heads.items(), key=begun)
 
 
+def records() -> str:
+    """What each record asks, by name."""
+    rows = [[f"[{name}]({name})", head["sweep"]["question"].strip()] for name, head in _heads().items()]
+    return table(("record", "asks"), rows) + "\n"
+
+
+def sweeps() -> str:
+    """A table for each folder of sweeps: what each asks, and what it costs on a CPU."""
+    return "\n".join(f"## {title}\n{_sweeps(folder)}\n" for folder, title in GROUPS.items())
+
+
+def _sweeps(folder: str) -> str:
+    heads = [OmegaConf.load(path).sweep for path in sorted((SWEEPS / folder).glob("*.yaml"))]
+    rows = [[f"[{head.name}]({head.name}.yaml)", head.question.strip(), head.cost.cpu.strip()] for head in heads]
+    return table(("sweep", "asks", "costs at scale=cpu"), rows)
+
+
+def written() -> dict[Path, str]:
+    """All that this module writes, by file; what stands before `MARK` is left as it is."""
+    files = {FOLDER / "README.md": records(), SWEEPS / "README.md": sweeps()}
+    kept = {path: path.read_text("utf-8").partition(MARK)[0] for path in files}
+    return {FOLDER / "LEDGER.md": ledger()} | {path: kept[path] + MARK + text for path, text in files.items()}
+
+
 if __name__ == "__main__":
-    (FOLDER / "LEDGER.md").write_text(ledger(), "utf-8")
+    for path, text in written().items():
+        path.write_text(text, "utf-8")

@@ -17,7 +17,7 @@ from tests.commands_of_texts import COMPOSED, ROOT, RUN, TEXTS, all_commands, fi
 from tests.data import published_files
 from tests.reporting import sweep_directory
 
-THETA = str(ROOT / "experiments/quick_preset/theta")
+THETA = str(ROOT / "experiments/theta/velo_mup")
 SMALL = ("recipe=smoke", "task.widths=[4]", "task.batch_size=4", "logger=none")
 SHORT = ("evaluation.steps=3", "evaluation.seeds=1")
 SHRINK = {

@@ -39,7 +39,7 @@ def read_config(groups: Groups, path: str | Path) -> Optimizer:
     if settings.get("architecture") not in known:
         given = settings.get("architecture", "nothing")
         raise ReferenceFileError(
-            f"{path} names architecture {given}; mulo replays {", ".join(known)}, "
+            f"{path} names architecture {given}; mulo replays {', '.join(known)}, "
             "and reads the name from config/architecture."
         )
     return parse_group("optimizer", _named_and_complete(settings))

@@ -14,7 +14,7 @@ from mulo.tasks import make_tasks
 from tests.distorted import Distorted
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-STORED = {"velo": "quick_preset/theta", "small_fc": "coordinate_check/theta_small_fc"}
+STORED = {"velo": "theta/velo_mup", "small_fc": "theta/small_fc_mup"}
 WIDTHS, SEEDS = (64, 128, 256, 512, 1024), 8
 
 pytestmark = pytest.mark.slow

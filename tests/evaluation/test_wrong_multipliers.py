@@ -27,7 +27,7 @@ NETWORKS = {
 }
 X, WX = check.MEASURES
 ADAM = AdamW(name="mu_adam", learning_rate=0.005, eps=1e-16)
-CELO2 = "experiments/meta_training_architectures/theta_vit"
+CELO2 = "experiments/theta/celo2_mup"
 
 
 def failures(family, config=ADAM, theta=None, power=0.0, widths=(64, 256), times=(2, 10)):

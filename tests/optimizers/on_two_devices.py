@@ -8,7 +8,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import mulo
 from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, with_state_dtype
 
-THETA = "experiments/coordinate_check/theta_small_fc"
+THETA = "experiments/theta/small_fc_mup"
 
 
 def check_loaded():

@@ -8,7 +8,7 @@ import mulo
 
 from ..command import python_on
 
-THETAS = ("experiments/quick_preset/theta", "experiments/coordinate_check/theta_small_fc")
+THETAS = ("experiments/theta/velo_mup", "experiments/theta/small_fc_mup")
 
 
 @pytest.mark.parametrize("path", THETAS)

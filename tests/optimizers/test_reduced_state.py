@@ -17,7 +17,7 @@ from mulo.tasks import make_tasks
 from mulo.types import Multiplier
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-STORED = {"small_fc": "coordinate_check/theta_small_fc", "velo": "quick_preset/theta"}
+STORED = {"small_fc": "theta/small_fc_mup", "velo": "theta/velo_mup"}
 CONFIGS = {
     "small_fc": SmallFC(hidden_size=4),
     "velo": VeLO(),

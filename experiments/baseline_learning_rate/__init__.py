@@ -1,1 +1,0 @@
-"""The learning rates of the baselines."""

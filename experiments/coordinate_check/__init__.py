@@ -1,1 +1,0 @@
-"""Coordinate check of the optimizers, under µP and SP."""

@@ -1,1 +1,0 @@
-"""Pre-activations over width on every architecture."""

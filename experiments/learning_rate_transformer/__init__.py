@@ -1,1 +1,0 @@
-"""µAdam's best learning rate on the transformer, over width."""

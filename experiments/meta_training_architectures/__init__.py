@@ -1,1 +1,0 @@
-"""Meta-training on a transformer, on a ViT and on a mix of four architectures."""

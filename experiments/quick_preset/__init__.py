@@ -1,1 +1,0 @@
-"""What `recipe=quick` gives."""
