@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mulo.config import parse_group
+from mulo.config.registry import Schemas
 from mulo.errors import ReferenceFileError
 from mulo.optimizers import Optimizer
 
