@@ -62,11 +62,7 @@ class TuningConfig:
     """Trainings per setting; the best has the lowest mean training loss over fixed examples at the end."""
     settings_at_once: int = setting(16, low=1)
     """Settings that are trained in one program; fewer need less memory."""
-    grid: dict[str, list[float]] = field(
-        default_factory=lambda: {
-            "learning_rate": [1e-4, 1e-3, 1e-2, 1e-1], "b1": [0.9], "b2": [0.999], "weight_decay": [0.0]
-        }
-    )  # fmt: skip
+    grid: dict[str, list[float]] = field(default_factory=lambda: {"learning_rate": [1e-4, 1e-3, 1e-2, 1e-1]})
     """Values of the baseline's tunable settings, each tried with each of the others; what is left out keeps its own."""
 
     def check_together(self, prefix: str) -> None:

@@ -40,6 +40,8 @@ class Optimizer:
     """Whether θ is meta-trained. A baseline's θ holds its own settings, so that several can be tried in one program."""
     looks: ClassVar[Mapping[str, Look]] = {}
     """By the name of a preset."""
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sp": {}, "mup": {}}
+    """By parametrization, settings of the authors' code that differ from the defaults here."""
     scales_inside: ClassVar[bool] = False
     """Whether the rule applies the multipliers itself; else its updates are scaled by them."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mulo.config.settings import setting
 from mulo.optimizers.base import Look, PerParameterMLP
@@ -17,6 +17,7 @@ class SmallFC(PerParameterMLP):
         "small_fc_sp": Look("LO (SP)", "#E69F00", "v", "sp"),
     }
     full_features: ClassVar[int] = 16
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sp": {"zero_non_finite": False}, "mup": {}}
 
     name: str = "small_fc_mup"
     architecture: str = setting("small_fc", choices=("small_fc",))
