@@ -10,13 +10,13 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from docs.describe_settings import page as page_of_settings
 from mulo.config import (
     Config,
     EvaluationConfig,
     LoggerConfig,
     RecipeConfig,
     TuningConfig,
-    describe,
     parse,
     registry,
     to_dict,
@@ -238,5 +238,5 @@ def test_null_is_no_empty_text():
 
 def test_the_page_of_settings_is_that_of_the_code():
     page = (CONF.parent / "docs/settings.md").read_text("utf-8")
-    assert page == describe.page(), "write it anew: python -m mulo.config.describe > docs/settings.md"
+    assert page == page_of_settings(), "write it anew: python -m docs.describe_settings > docs/settings.md"
     assert "| `recipe.sigma` | `0.03` | a finite number > 0 | Standard deviation of the perturbation of θ. |" in page

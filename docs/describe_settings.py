@@ -1,4 +1,4 @@
-"""docs/settings.md from the dataclasses and their docstrings: `python -m mulo.config.describe > docs/settings.md`."""
+"""docs/settings.md from the dataclasses and their docstrings: `python -m docs.describe_settings > docs/settings.md`."""
 
 import ast
 import inspect
@@ -15,7 +15,7 @@ from mulo.config.tasks import TaskBase
 
 _HEAD = """# Settings
 
-Written by `python -m mulo.config.describe`. Files under `conf/` are presets: they say what differs from these defaults,
+Written by `python -m docs.describe_settings`. Files under `conf/` are presets: they say what differs from these defaults,
 and `python -m mulo.run --help` shows what holds after all. Each key is set on the command line as `key=value`.
 """
 
