@@ -15,7 +15,7 @@ from mulo.config.tasks import TaskBase
 
 _HEAD = """# Settings
 
-Written by `python -m docs.describe_settings`. Files under `conf/` are presets: they say what differs from these defaults,
+Written by `python -m docs.describe_settings`. Files under `conf/` are presets: they say what differs from these,
 and `python -m mulo.run --help` shows what holds after all. Each key is set on the command line as `key=value`.
 """
 

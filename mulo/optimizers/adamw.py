@@ -11,7 +11,7 @@ from mulo.config.settings import setting
 from mulo.optimizers.base import Baseline, Look, Scheduled
 
 if TYPE_CHECKING:
-    import optax
+    from optax import GradientTransformationExtraArgs as Transformation
 
     from mulo.types import Array, Multipliers, Theta
 
@@ -32,9 +32,7 @@ class AdamW(Scheduled, Baseline):
     nesterov: bool = False
     """Nesterov's momentum (Dozat 2016): NAdamW."""
 
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
+    def rule(self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers") -> "Transformation":
         """ε and the weight decay coefficient have the factors that CompleteP gives them."""
         import optax
 
@@ -43,6 +41,6 @@ class AdamW(Scheduled, Baseline):
         return optax.chain(
             scaled_epsilon(multipliers),
             optax.scale_by_adam(theta["b1"], theta["b2"], self.eps, nesterov=self.nesterov),
-            decayed_weights(theta["weight_decay"], multipliers),
+            decayed_weights(theta["weight_decay"], multipliers, self.power),
             optax.scale_by_learning_rate(self.scheduled(theta["learning_rate"], num_steps)),
         )

@@ -15,6 +15,7 @@ from mulo.cost import Cost
 
 if TYPE_CHECKING:
     import optax
+    from optax import GradientTransformationExtraArgs as Transformation
 
     from mulo.types import Array, Multiplier, Multipliers, Params, Theta
 
@@ -56,15 +57,11 @@ class Optimizer:
         """Fresh θ, where meta-training starts."""
         raise NotImplementedError
 
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
+    def rule(self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers") -> "Transformation":
         """The update before it is scaled by the multipliers, on float32 arrays with entries."""
         raise NotImplementedError
 
-    def transform(
-        self, theta: "Theta", num_steps: "Array | int", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
+    def transform(self, theta: "Theta", num_steps: "Array | int", multipliers: "Multipliers") -> "Transformation":
         """The optimizer with weights `theta` for a training of `num_steps` steps, used like `optax.adam`."""
         from mulo.optimizers.transformation import at_least_one, transformation
 
@@ -76,18 +73,18 @@ class Optimizer:
         del state
         return params
 
-    def power(self, multiplier: "Multiplier | float", rank: int) -> float:
+    def power(self, multiplier: "Multiplier", rank: int) -> float:
         """The power of a multiplier, which is that of an elementwise update, that this rule's update takes."""
         del multiplier, rank
         return 1.0
 
     def factors(self, multiplier: "Multiplier | float", rank: int) -> tuple[float, float, float]:
         """What a parameter's multiplier comes to: factors on its update, weight decay and Adam's ε."""
-        from mulo.optimizers.scaling import epsilon_of, weight_decay_of
+        from mulo.optimizers.scaling import record
 
-        power = self.power(multiplier, rank)
-        update = float(multiplier) ** power
-        return update, update * weight_decay_of(multiplier) ** power, epsilon_of(multiplier)
+        c = record(multiplier)
+        power = self.power(c, rank)
+        return c.update**power, (c.update * c.weight_decay) ** power, c.epsilon
 
     def moments(self) -> Mapping[type, tuple[str, ...]]:
         """Of each type of state, the fields that hold moments as large as the parameters."""
@@ -232,9 +229,7 @@ class PerParameterMLP(Optimizer):
         """Truncated normal weights of std 1/√fan_in, zero biases."""
         return self._rule.initial(self, key)
 
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
+    def rule(self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers") -> "Transformation":
         """The steps of the MLPs."""
         return getattr(self._rule, f"scale_by_{self.architecture}")(self, theta, num_steps, multipliers)
 

@@ -35,7 +35,7 @@ class Celo2(Scheduled, PerParameterMLP):
     weight_decay: float = setting(0.0, low=0)
     """Decoupled: each step subtracts learning rate · weight_decay · parameter."""
 
-    def power(self, multiplier: "Multiplier | float", rank: int) -> float:
+    def power(self, multiplier: "Multiplier", rank: int) -> float:
         """An orthogonalised update of RMS 1 has a spectral norm of about √n where an elementwise one, aligned with its
         inputs, has n: it takes the square root."""
         return 0.5 if self.orthogonalize and rank >= 2 else 1.0

@@ -16,7 +16,7 @@ from mulo.optimizers.base import Baseline, Look, Scheduled, Shape
 from mulo.optimizers.celo2 import newton_schulz
 
 if TYPE_CHECKING:
-    import optax
+    from optax import GradientTransformationExtraArgs as Transformation
 
     from mulo.types import Array, Multiplier, Multipliers, Theta
 
@@ -36,9 +36,7 @@ class Muon(Scheduled, Baseline):
     adam_mult: float = setting(1.0, low=0)
     """Learning rate of NAdamW on all other parameters, in units of `learning_rate`."""
 
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
+    def rule(self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers") -> "Transformation":
         """Both kinds of parameters follow one schedule."""
         import optax
 
@@ -57,10 +55,10 @@ class Muon(Scheduled, Baseline):
             optax.scale_by_learning_rate(self.scheduled(theta["learning_rate"], num_steps)),
         )
 
-    def power(self, multiplier: "Multiplier | float", rank: int) -> float:
+    def power(self, multiplier: "Multiplier", rank: int) -> float:
         """1 on hidden matrices whatever their multiplier is."""
         del rank
-        return 0.0 if getattr(multiplier, "role", None) == "hidden" else 1.0
+        return 0.0 if multiplier.role == "hidden" else 1.0
 
     def moments(self) -> Mapping[type, tuple[str, ...]]:
         """The momentum of hidden matrices, and Adam's."""

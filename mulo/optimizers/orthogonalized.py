@@ -70,7 +70,7 @@ def orthogonalized(multipliers: Multipliers) -> optax.GradientTransformationExtr
         updates: Any, state: Any, params: Params | None = None, *, shards: Shards | None = None, **extra: Any
     ) -> tuple[Any, Any]:
         del params, extra
-        what, laid_out = by_path(multipliers, updates, lambda c: c), sharding.by_path(shards, updates)
+        what, laid_out = by_path(multipliers, updates), sharding.by_path(shards, updates)
 
         def orthogonal(u: Array, multiplier: Multiplier, shard: Shard) -> Array:
             return laid_out_alike(partial(_orthogonal, multiplier=multiplier, shard=shard), (u,), u)
@@ -91,12 +91,12 @@ def _orthogonal(update: Array, multiplier: Multiplier, shard: Shard) -> Array:
 def roles(params: Params, multipliers: Multipliers, role: str) -> Any:
     """Whether each parameter has this role, as a tree like `params`; raises MultiplierError where none is known."""
 
-    def has(multiplier: Multiplier | float) -> bool:
-        if getattr(multiplier, "role", None) is None:
+    def has(multiplier: Multiplier) -> bool:
+        if multiplier.role is None:
             raise MultiplierError(
                 "Muon chooses hidden matrices by their role, and a multiplier says none: give the table of "
                 "mulo.parametrize, or Multipliers with role, fan_in and fan_out."
             )
-        return multiplier.role == role  # type: ignore[union-attr]
+        return multiplier.role == role
 
-    return by_path(multipliers, params, has)
+    return jax.tree.map(has, by_path(multipliers, params))

@@ -9,14 +9,19 @@ import optax
 
 from mulo import trees
 from mulo.errors import MultiplierError
-from mulo.types import Array, Multiplier, Multipliers, Params
+from mulo.types import Array, Multiplier, Multipliers
 
-Power = Callable[[Multiplier | float, int], float]
+Power = Callable[[Multiplier, int], float]
 """Which power of a multiplier a rule's updates take, by the multiplier and the rank (`Optimizer.power`)."""
 
 
-def by_path(multipliers: Multipliers, tree: Any, of: Callable[[Any], Any] = float) -> Any:
-    """The multiplier of every leaf, or what `of` takes from it, as a tree like `tree`.
+def record(multiplier: Multiplier | float) -> Multiplier:
+    """A plain float is a multiplier of which nothing else is known."""
+    return multiplier if isinstance(multiplier, Multiplier) else Multiplier(float(multiplier))
+
+
+def by_path(multipliers: Multipliers, tree: Any) -> Any:
+    """The multiplier of every leaf, as a tree of records like `tree`.
 
     The lookup goes by path, not by structure, so that `optax.masked` and `optax.multi_transform`, which hide some
     leaves from the optimizer, leave the rest in place.
@@ -32,64 +37,39 @@ def by_path(multipliers: Multipliers, tree: Any, of: Callable[[Any], Any] = floa
             f"No update multiplier is given for {', '.join(missing)}: every parameter needs one, 1.0 where its update "
             f"is not scaled. Multipliers are there for: {known}."
         )
-    return jax.tree.unflatten(jax.tree.structure(tree), [of(multipliers[path]) for path in paths])
-
-
-def weight_decay_of(multiplier: Multiplier | float) -> float:
-    """Its factor on the weight decay coefficient; 1 for a plain float."""
-    return getattr(multiplier, "weight_decay", 1.0)
-
-
-def epsilon_of(multiplier: Multiplier | float) -> float:
-    """Its factor on Adam's ε; 1 for a plain float."""
-    return getattr(multiplier, "epsilon", 1.0)
-
-
-def _elementwise(multiplier: Multiplier | float, rank: int) -> float:
-    return 1.0
-
-
-def scale_by_multipliers(multipliers: Multipliers, power: Power = _elementwise) -> optax.GradientTransformation:
-    """Every update times the power of its parameter's multiplier that its rule takes."""
-
-    def scale(updates: Any, params: Params) -> Any:
-        del params
-        return scaled(updates, multipliers, power)
-
-    return optax.stateless(scale)
+    return jax.tree.unflatten(jax.tree.structure(tree), [record(multipliers[path]) for path in paths])
 
 
 def scaled(updates: Any, multipliers: Multipliers, power: Power) -> Any:
     """The updates times powers of their multipliers."""
 
-    def scale(u: Array, c: Multiplier | float) -> Array:
-        return float(c) ** power(c, u.ndim) * u
+    def scale(u: Array, c: Multiplier) -> Array:
+        return c.update ** power(c, u.ndim) * u
 
-    return jax.tree.map(scale, updates, by_path(multipliers, updates, lambda c: c))
+    return jax.tree.map(scale, updates, by_path(multipliers, updates))
+
+
+def scale_by_multipliers(multipliers: Multipliers, power: Power) -> optax.GradientTransformation:
+    """`scaled` as a transformation."""
+    return optax.stateless(lambda updates, params: scaled(updates, multipliers, power))
 
 
 def decayed_weights(
-    weight_decay: Array | float, multipliers: Multipliers, power: Power = _elementwise
+    weight_decay: Array | float, multipliers: Multipliers, power: Power
 ) -> optax.GradientTransformation:
     """`optax.add_decayed_weights`, its coefficient scaled for every parameter by its multiplier's weight decay."""
 
-    def add(updates: Any, params: Params) -> Any:
-        def decayed(u: Array, p: Array, c: Multiplier | float) -> Array:
-            return u + weight_decay * weight_decay_of(c) ** power(c, u.ndim) * p
+    def add(u: Array, p: Array, c: Multiplier) -> Array:
+        return u + decay * c.weight_decay ** power(c, u.ndim) * p
 
-        return jax.tree.map(decayed, updates, params, by_path(multipliers, updates, lambda c: c))
-
-    return optax.stateless(add)
+    return optax.stateless(lambda updates, params: jax.tree.map(add, updates, params, by_path(multipliers, updates)))
 
 
 def scaled_epsilon(multipliers: Multipliers) -> optax.GradientTransformation:
     """Before Adam's rule: the gradient over e, with which ε acts as e·ε, e being the multiplier's factor on it."""
-
-    def divide(updates: Any, params: Params) -> Any:
-        del params
-        return jax.tree.map(lambda u, e: u / e, updates, by_path(multipliers, updates, epsilon_of))
-
-    return optax.stateless(divide)
+    return optax.stateless(
+        lambda updates, params: jax.tree.map(lambda u, c: u / c.epsilon, updates, by_path(multipliers, updates))
+    )
 
 
 def float32(tree: Any) -> Any:

@@ -12,7 +12,7 @@ from mulo.config.settings import setting
 from mulo.optimizers.base import Baseline, Look
 
 if TYPE_CHECKING:
-    import optax
+    from optax import GradientTransformationExtraArgs as Transformation
 
     from mulo.types import Array, Multipliers, Params, Theta
 
@@ -30,9 +30,7 @@ class ScheduleFree(Baseline):
     warmup_fraction: float = setting(0.05, low=0, below=1)
     """Share of the training over which the learning rate rises; it stays there to the end."""
 
-    def rule(
-        self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers"
-    ) -> "optax.GradientTransformationExtraArgs":
+    def rule(self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers") -> "Transformation":
         """Adam without momentum of its own is the base."""
         import optax
         from optax import contrib
@@ -44,7 +42,7 @@ class ScheduleFree(Baseline):
         base = optax.chain(
             scaled_epsilon(multipliers),
             optax.scale_by_adam(0.0, theta["b2"], self.eps),
-            decayed_weights(theta["weight_decay"], multipliers),
+            decayed_weights(theta["weight_decay"], multipliers, self.power),
             optax.scale_by_learning_rate(rate),
             scale_by_multipliers(multipliers, self.power),
         )

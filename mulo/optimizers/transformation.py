@@ -19,7 +19,7 @@ from flax import nnx
 from mulo import sharding, trees
 from mulo.errors import ArgumentError, MultiplierError
 from mulo.optimizers.base import Optimizer
-from mulo.optimizers.scaling import by_path, cast_like, float32, scaled
+from mulo.optimizers.scaling import by_path, cast_like, float32, record, scaled
 from mulo.optimizers.skipping import skipping
 from mulo.sharding import Shards
 from mulo.types import Array, Multipliers, Params
@@ -134,7 +134,7 @@ def _check_dtypes(params: Params, optimizer: str) -> None:
 def _check_multipliers(multipliers: Multipliers, params: Params, shards: Shards | None = None) -> None:
     by_path(multipliers, params)
     for path, leaf in zip(trees.names(params), jax.tree.leaves(params), strict=True):
-        expected = getattr(multipliers[path], "shape", None)
+        expected = record(multipliers[path]).shape
         shape = leaf.shape if shards is None else shards[path].whole(leaf.shape)
         if expected is None or shape == expected or (shards is None and sharding.may_be_part(shape, expected)):
             continue
