@@ -54,9 +54,7 @@ def scale_by_multipliers(multipliers: Multipliers, power: Power) -> optax.Gradie
     return optax.stateless(lambda updates, params: scaled(updates, multipliers, power))
 
 
-def decayed_weights(
-    weight_decay: Array | float, multipliers: Multipliers, power: Power
-) -> optax.GradientTransformation:
+def decayed_weights(decay: Array | float, multipliers: Multipliers, power: Power) -> optax.GradientTransformation:
     """`optax.add_decayed_weights`, its coefficient scaled for every parameter by its multiplier's weight decay."""
 
     def add(u: Array, p: Array, c: Multiplier) -> Array:
