@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from mulo.optimizers import native, per_parameter_mlp
-from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
+from mulo.optimizers.per_parameter_mlp import MLPWeights, Normalizer
 from mulo.types import Array
 
 
 def apply(
-    mlp: MLP,
+    mlp: MLPWeights,
     features: Callable[[Any], Sequence[Array]],
     inputs: Any,
     output: Callable[..., Array],

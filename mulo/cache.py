@@ -1,4 +1,4 @@
-"""What mulo keeps because it takes time to make again: compiled programs, the native kernel, prepared datasets."""
+"""The cache of what takes time to make: compiled programs, the native kernel, prepared datasets."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ def folder() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One process at a time per path, of those on this machine; its folder is made if it is missing."""
+    """A lock on a path for one process of this machine at a time; its folder is made if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.lock").open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -27,7 +27,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def keep(name: str, make: Callable[[Path], None]) -> Path:
-    """The file or folder `name` of the cache, made by `make(path)` where it is missing: whole or not at all.
+    """The file or folder `name` of the cache, made by `make(path)` where it is missing, completely or not at all.
 
     Raises DataError where it cannot be written.
     """
@@ -35,9 +35,9 @@ def keep(name: str, make: Callable[[Path], None]) -> Path:
         path = folder() / name
         with locked(path):
             if not path.exists():
-                with tempfile.TemporaryDirectory(prefix=f"{name}-partial-", dir=path.parent) as made:
-                    make(Path(made) / name)
-                    (Path(made) / name).replace(path)
+                with tempfile.TemporaryDirectory(prefix=f"{name}-partial-", dir=path.parent) as scratch:
+                    make(Path(scratch) / name)
+                    (Path(scratch) / name).replace(path)
         return path
     except OSError as error:
         advice = "Free some space, or set XDG_CACHE_HOME to a folder that can be written."

@@ -22,16 +22,16 @@ SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
 
 
 def particle_mesh(pairs: int, devices: int | None = None) -> Mesh:
-    """As many of the devices there are (or of the first `devices`) as the pairs can be shared out among evenly.
+    """The most devices, of all or of the first `devices`, among which the pairs can be shared out evenly.
 
     Raises:
         ConfigError: several processes whose devices the pairs cannot be shared out among: some would have none.
     """
-    there = jax.devices()[:devices]
-    count = next(n for n in range(min(len(there), pairs), 0, -1) if pairs % n == 0)
-    if distributed.several() and count < len(there):
-        raise ConfigError.value("recipe.pairs", pairs, f"a multiple of the {len(there)} devices of all processes")
-    return jax.make_mesh((count,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=there[:count])
+    available = jax.devices()[:devices]
+    count = next(n for n in range(min(len(available), pairs), 0, -1) if pairs % n == 0)
+    if distributed.several() and count < len(available):
+        raise ConfigError.value("recipe.pairs", pairs, f"a multiple of the {len(available)} devices of all processes")
+    return jax.make_mesh((count,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=available[:count])
 
 
 def shared_out(mesh: Mesh, f: Any, *specs: PartitionSpec) -> Any:
@@ -51,17 +51,17 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
 
 
 class LaidOut:
-    """Tasks' data on every device of a mesh: one copy for the tasks that share them, made anew when they move on."""
+    """Tasks' data on every device of a mesh: one copy for the tasks that share them, made anew when the data change."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh, self._lock = mesh, Lock()
         self._current: dict[str, tuple[Any, Any]] = {}
 
     def __call__(self, task: Task, position: int) -> Any:
-        """`task.data_at(position)`, laid out; the data of the task's earlier position are let go."""
+        """`task.data_at(position)`, laid out; the data of the task's earlier position are released."""
         with self._lock:
             data = task.data_at(position)
-            known = next((copy for own, copy in self._current.values() if own is data), None)
+            known = next((copy for source, copy in self._current.values() if source is data), None)
             copy = replicate(self._mesh, data) if known is None else known
             self._current[task.name] = (data, copy)
             return copy
@@ -79,10 +79,10 @@ def gathered(mesh: Mesh, tree: Any) -> Any:
 
 def local(mesh: Mesh, tree: Any) -> Any:
     """Whole arrays on this process's first device, out of arrays that every process has whole."""
-    return jax.device_put(jax.tree.map(_own, tree), mesh.local_devices[0])
+    return jax.device_put(jax.tree.map(_addressable, tree), mesh.local_devices[0])
 
 
-def _own(array: Any) -> Any:
+def _addressable(array: Any) -> Any:
     return array if not isinstance(array, jax.Array) or array.is_fully_addressable else array.addressable_data(0)
 
 
@@ -96,9 +96,9 @@ def _laid_out(mesh: Mesh, tree: Any, spec: PartitionSpec) -> Any:
 
 
 def _on(device: jax.Device, array: Any) -> Any:
-    """There already, in nearly all cases: asking costs less than having nothing copied."""
-    there = isinstance(array, jax.Array) and array.committed and array.devices() == {device}
-    return array if there else jax.device_put(array, device)
+    """Nearly all arrays are there already, and checking costs less than `device_put`."""
+    is_there = isinstance(array, jax.Array) and array.committed and array.devices() == {device}
+    return array if is_there else jax.device_put(array, device)
 
 
 def _over_processes(array: Any, sharding: NamedSharding) -> Any:

@@ -1,7 +1,7 @@
-"""The native kernel's shared library: compiled once per machine by the C++ compiler found there, and kept.
+"""The native kernel's shared library: compiled once per machine by its C++ compiler, and cached.
 
-Knows nothing of JAX but where its headers lie, so that compiling can begin while JAX is being imported. Nothing but
-`optimizers/native/tensor_update.cc` is ever compiled.
+Of JAX it needs only the headers, so that compiling can begin while JAX is imported. Only
+`optimizers/native/tensor_update.cc` is compiled.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ _LOCK = threading.Lock()
 
 
 def begin() -> None:
-    """Starts compiling in the background if it has to be done; whoever needs the library waits for it."""
+    """Starts compiling in the background if it has to be done; `library` waits for it."""
     if os.environ.get("MULO_KERNEL", "auto") != "jax":
         threading.Thread(target=_attempt, daemon=True).start()
 
 
 def _attempt() -> None:
-    with contextlib.suppress(KernelError, OSError):  # said where the library is needed
+    with contextlib.suppress(KernelError, OSError):  # raised again where the library is needed
         library()
 
 
@@ -45,10 +45,8 @@ def library() -> Path:
     """
     with _LOCK:
         compiler = _compiler()
-        said = subprocess.run(
-            [compiler, "--version"], capture_output=True, encoding="utf-8", errors="replace", check=False
-        ).stdout
-        identity = [SOURCE.read_text(encoding="utf-8"), said, " ".join(_FLAGS), _processor(), version("jaxlib")]
+        identity = [SOURCE.read_text(encoding="utf-8"), _run(compiler, "--version").stdout, " ".join(_FLAGS)]
+        identity += [_processor(), version("jaxlib")]
         path = cache.folder() / f"kernel-{hashlib.sha256('|'.join(identity).encode()).hexdigest()[:16]}.so"
         if not path.exists():
             _compile([compiler, *_FLAGS, "-shared", "-fPIC", f"-I{_headers()}", str(SOURCE)], path)
@@ -57,16 +55,16 @@ def library() -> Path:
 
 def _headers() -> Path:
     """Where `jax.ffi.include_dir()` points, without loading it."""
-    found = importlib.util.find_spec("jaxlib")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("jaxlib")
+    if spec is None or not spec.submodule_search_locations:
         raise KernelError("jaxlib's headers were not found.")
-    return Path(found.submodule_search_locations[0]) / "include"
+    return Path(spec.submodule_search_locations[0]) / "include"
 
 
 def _compiler() -> str:
     for name in filter(None, (os.environ.get("CXX"), *_COMPILERS)):
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     raise KernelError(f"no C++ compiler was found (looked for {', '.join(_COMPILERS)}; set CXX=<path> to name one).")
 
 
@@ -74,20 +72,19 @@ def _compile(command: list[str], path: Path) -> None:
     # Several processes may compile at once: each writes its own file, and the last rename wins.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         built = Path(folder) / path.name
-        done = subprocess.run(
-            [*command, "-o", str(built)], capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
-        if done.returncode != 0:
-            raise KernelError(f"{command[0]} cannot compile it: {done.stderr.strip()[-300:]}")
+        result = _run(*command, "-o", str(built))
+        if result.returncode != 0:
+            raise KernelError(f"{command[0]} cannot compile it: {result.stderr.strip()[-300:]}")
         built.replace(path)
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
 
 
 def _processor() -> str:
     """What `-march=native` depends on: a home folder may be shared by machines of several kinds."""
     info = Path("/proc/cpuinfo")
-    flags = (
-        [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("flags")]
-        if info.exists()
-        else []
-    )
-    return f"{platform.machine()} {platform.processor()} {flags[0] if flags else ''}"
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return f"{platform.machine()} {platform.processor()} {flags}"

@@ -82,7 +82,7 @@ class Parametrization:
     folded: bool = False
 
     def __post_init__(self) -> None:
-        """Refuses a name it does not know: it must not mean SP by silence."""
+        """Refuses an unknown name, which would otherwise be treated as µP."""
         if self.name not in NAMES:
             raise ConfigError.value("parametrization", self.name, "one of " + ", ".join(NAMES))
 
@@ -95,17 +95,17 @@ class Parametrization:
         """Factor on q·k in attention."""
         return 1 / math.sqrt(head_size) if self.name in ("sp", "mup_but_attention") else 1 / head_size
 
-    def rule(self, role: Role, fan_in: int, window: int = 1) -> RoleRule:
+    def rule(self, role: Role, fan_in: int, kernel_area: int = 1) -> RoleRule:
         """The row of the table for a parameter of this role.
 
         Args:
             role: what the parameter is.
             fan_in: n, ignored where the row has no n; of convolutions the input channels.
-            window: k·k of a convolution, 1 for matrices.
+            kernel_area: k·k of a convolution, 1 for matrices.
         """
         row = (self._sp if self.name == "sp" or _SP_ROW.get(self.name) == role else self._mup)(role, fan_in)
         update = replace(row.update, role=role.value, fan_in=fan_in)
-        return row._replace(init_std=row.init_std / math.sqrt(window), update=update)
+        return row._replace(init_std=row.init_std / math.sqrt(kernel_area), update=update)
 
     def _sp(self, role: Role, fan_in: int) -> RoleRule:
         match role:

@@ -1,7 +1,7 @@
-"""Where whole arrays live: what a function computes is laid out over devices as what it was given.
+"""Where whole arrays live: results of a function are laid out over devices as its arguments are.
 
-Inside a program compiled for several devices XLA's partitioner decides where work is done. Around what it cannot look
-into (the native kernel) and loops that it does not share out, it needs to be told where results are to be.
+Inside a program compiled for several devices XLA's partitioner decides where work is done. Around the native kernel,
+which it cannot see into, and loops that it does not share out, the layout of results has to be stated.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from mulo.types import Array
 def laid_out_alike(f: Callable[..., Any], arguments: tuple[Any, ...], like: Any) -> Any:
     """`f(*arguments)`, its results laid out as the arrays of `like` are, a tree of their structure.
 
-    Under explicit axes JAX wants to know of every operation how its result is laid out; here `f` leaves that to the
+    Under explicit axes every operation has to state how its result is laid out; here `f` leaves that to the
     partitioner. All traced values that `f` uses must be among its arguments.
     """
     if jax.device_count() == 1 or sharding.manual_devices() > 1:

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, machine, versions. Without JAX, unless somebody has loaded it."""
+"""Where a result comes from: commit, machine, versions. Does not load JAX."""
 
 import platform
 import subprocess
@@ -28,26 +28,18 @@ def provenance() -> dict[str, Any]:
 def commit(root: Path = ROOT) -> str:
     """The checkout's commit, with `-dirty` where files differ from it; without a checkout, mulo's version."""
     # A folder above may be a repository of something else.
-    said = _git(root, "rev-parse", "--short=12", "HEAD") if (root / ".git").exists() else None
-    if said is None:
+    head = _git(root, "rev-parse", "--short=12", "HEAD") if (root / ".git").exists() else None
+    if head is None:
         return f"mulo {__version__}"
-    return said + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    return head + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=root,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=20,
-            check=True,
-        )
+        options: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "timeout": 20, "check": True}
+        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, **options).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
 
 
 def processor() -> str:

@@ -98,8 +98,8 @@ def layout(params: Any, devices: int) -> Shards:
 
 def by_path(shards: Shards | None, tree: Any) -> Any:
     """The layout of every leaf, as a tree like `tree`; None: all are whole."""
-    found = [WHOLE if shards is None else shards[name] for name in trees.names(tree)]
-    return jax.tree.unflatten(jax.tree.structure(tree), found)
+    layouts = [WHOLE if shards is None else shards[name] for name in trees.names(tree)]
+    return jax.tree.unflatten(jax.tree.structure(tree), layouts)
 
 
 def specs(tree: Any, shards: Shards) -> Any:
@@ -134,6 +134,6 @@ def may_be_part(shape: Sequence[int], whole: Sequence[int]) -> bool:
     """Whether an array of this shape is the whole or, inside `jax.shard_map`, can be a device's part of it."""
     devices = manual_devices()
     return len(shape) == len(whole) and all(
-        own == all_ or (own > 0 and all_ % own == 0 and devices % (all_ // own) == 0)
-        for own, all_ in zip(shape, whole, strict=True)
+        size == total or (size > 0 and total % size == 0 and devices % (total // size) == 0)
+        for size, total in zip(shape, whole, strict=True)
     )

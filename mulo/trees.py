@@ -23,14 +23,14 @@ def path_name(path: tuple[Any, ...]) -> str:
 def names(tree: Any) -> list[str]:
     """Path names of all leaves, in pytree order.
 
-    Flax's boxes (`nnx.Variable`, `nn.Partitioned`) are no part of a name: the state of a module, its pure dictionary
-    and what `nnx.Optimizer` hands on have the same names. Both parts of a complex array have its name.
+    Flax's boxes (`nnx.Variable`, `nn.Partitioned`) are not part of a name: the state of a module, its pure dictionary
+    and what `nnx.Optimizer` passes on have the same names. Both parts of a complex array have its name.
     """
-    found: list[str] = []
+    paths: list[str] = []
     for path, node in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)[0]:
         within = [inner for inner, _ in jax.tree_util.tree_flatten_with_path(node)[0]]
-        found += [path_name(path + inner[_is_box(node) :]) for inner in within]
-    return found
+        paths += [path_name(path + inner[_is_box(node) :]) for inner in within]
+    return paths
 
 
 class Complex(NamedTuple):
@@ -83,9 +83,9 @@ def draw_weights(key: Array, weights: Any) -> Any:
 
 def digest(tree: Any) -> str:
     """SHA-256 over the paths, shapes, dtypes and bytes of all leaves, as 64 hex digits."""
-    seen = hashlib.sha256()
+    checksum = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         array = distributed.on_host(leaf)
-        seen.update(f"{path_name(path)} {array.shape} {array.dtype}".encode())
-        seen.update(np.ascontiguousarray(array).tobytes())
-    return seen.hexdigest()
+        checksum.update(f"{path_name(path)} {array.shape} {array.dtype}".encode())
+        checksum.update(np.ascontiguousarray(array).tobytes())
+    return checksum.hexdigest()

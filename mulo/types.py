@@ -9,6 +9,7 @@ import jax
 import optax
 
 Array: TypeAlias = jax.Array
+Shape: TypeAlias = tuple[int, ...]
 Params: TypeAlias = Any
 """Pytree of the optimizee's arrays."""
 Theta: TypeAlias = Any
@@ -27,7 +28,7 @@ class Multiplier:
         epsilon: factor on Adam's ε.
         role: such as `hidden`; None: not known.
         fan_in: of matrices and convolutions, of these the input channels.
-        axes: what each dimension of a matrix or convolution is: `i` summed over, `o` not, `w` window, `s` stack.
+        axes: what each dimension of a matrix or convolution is: `i` summed over, `o` not, `w` kernel area, `s` stack.
         shape: of the whole parameter that c was made for; None: not known, and not checked.
     """
 
@@ -144,8 +145,8 @@ class LayeredTask(Task, Protocol):
     """A task that shows what each of its layers computes."""
 
     @property
-    def parametrization(self) -> str:
-        """Such as `mup`."""
+    def parametrization(self) -> Any:
+        """From roles to numbers (`parametrization.Parametrization`); its `name` is such as `mup`."""
 
     @property
     def architecture(self) -> str:

@@ -14,7 +14,7 @@ class Training(NamedTuple):
     params: Params
     optimizer_state: Any
     drawn: Any = ()
-    """What the task drew for it (`Task.draw`)."""
+    """What `Task.draw` gave at its start."""
 
 
 def start(task: Task, optimizer: LearnedOptimizer, theta: Theta, length: Array | int, key: Array) -> Training:

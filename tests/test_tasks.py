@@ -70,7 +70,7 @@ def normalised(images, split):
 
 
 def forward_of(task):
-    return 1 / WIDTH if task.scheme.name == "mup" else 1.0
+    return 1 / WIDTH if task.parametrization.name == "mup" else 1.0
 
 
 def test_is_a_task_of_the_protocol(task):
@@ -86,8 +86,9 @@ def test_params_are_plain_arrays_by_path(params):
 
 
 def test_multipliers_are_those_of_the_table(task, params):
-    hidden = 1 / WIDTH if task.scheme.name == "mup" else 1.0
-    assert task.multipliers == {name: hidden if name == "hidden_1/kernel" else 1.0 for name in trees.names(params)}
+    hidden = 1 / WIDTH if task.parametrization.name == "mup" else 1.0
+    expected = {name: hidden if name == "hidden_1/kernel" else 1.0 for name in trees.names(params)}
+    assert {name: float(multiplier) for name, multiplier in task.multipliers.items()} == expected
 
 
 def test_loss_is_the_mean_cross_entropy(task, params, dataset, jit):

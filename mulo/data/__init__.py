@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(config: DataConfig) -> None:
-    """Refuses a dataset whose files are not there, without loading JAX; raises DataError that says what to get."""
+    """Raises DataError that says what to get where a dataset's files are missing; does not load JAX."""
     if isinstance(config, ImageDataConfig):
         from mulo.data import published
 
@@ -31,13 +31,13 @@ def check(config: DataConfig) -> None:
 
 
 def digests(config: DataConfig) -> dict[str, str]:
-    """SHA-256 of what the dataset is read from, by name, where a configuration does not tell."""
+    """SHA-256 of what the dataset is read from, by name, where a configuration does not decide it."""
     from mulo.data import lm1b, published, stdlib_text
 
     match config:
         case ImageDataConfig():
-            found = published.find(config)
-            return found.digests() if found else {}
+            files = published.find(config)
+            return files.digests() if files else {}
         case StdlibTextDataConfig():
             return {config.name: stdlib_text.read().digest}
         case LM1BDataConfig():
@@ -67,7 +67,7 @@ def load(config: DataConfig) -> "Dataset":
 
 @cache
 def _embedded(name: str) -> "Dataset":
-    """One copy on the device, whoever asks: every contestant and member of a job does."""
+    """One copy on the device for all methods and tasks of a job."""
     from mulo.data import embedded, sources
 
     return sources.in_memory(name, embedded.read())

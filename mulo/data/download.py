@@ -34,7 +34,7 @@ def fashion_mnist(url: str = IDX_URL, infos: Mapping[str, Any] | None = None) ->
                 _fetch([url + name for name in names], folder, infos)
     except Exception as error:  # of network, disk and checksum: TFDS raises many kinds
         raise DataError(
-            f"data=fashion_mnist is not on this machine, and cannot be downloaded from {url}: {_said(error)}. Put "
+            f"data=fashion_mnist is not on this machine, and cannot be downloaded from {url}: {_message(error)}. Put "
             f"{', '.join(names)} into a folder and set data.path=<that folder>, or install Debian's package "
             f"dataset-fashion-mnist. {MEANWHILE}"
         ) from error
@@ -65,5 +65,5 @@ def _fetch(urls: list[str], folder: Path, infos: Mapping[str, Any] | None) -> No
         Path(path).replace(folder / url.rsplit("/", 1)[-1])
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

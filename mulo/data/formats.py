@@ -60,8 +60,8 @@ def idx(images: Path, labels: Path, side: int, classes: int) -> Part:
     """Square grayscale images and labels in two IDX files (LeCun's MNIST format), gzipped if named so."""
 
     def read() -> Examples:
-        found = read_idx(images, (None, side, side))
-        return found, _labels(labels, read_idx(labels, (None,)), len(found), range(classes))
+        pixels = read_idx(images, (None, side, side))
+        return pixels, _labels(labels, read_idx(labels, (None,)), len(pixels), range(classes))
 
     return Part(lambda: len(read_idx(labels, (None,))), read)
 
@@ -76,14 +76,14 @@ def read_idx(path: Path, shape: Sequence[int | None]) -> np.ndarray:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     magic, start = bytes([0, 0, _UINT8, len(shape)]), 4 + 4 * len(shape)
     if content[:4] != magic:
-        raise DataError(f"{path} starts with '{content[:4].hex()}'; here allowed is '{magic.hex()}'.")
-    found = tuple(np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist())
-    if len(content) < start or any(allowed not in (None, size) for allowed, size in zip(shape, found, strict=True)):
-        raise DataError(f"{path} has shape {found}; allowed is {_shape(shape)}.")
+        raise DataError(f"{path} starts with '{content[:4].hex()}'; expected '{magic.hex()}'.")
+    actual = tuple(np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist())
+    if len(content) < start or any(expected not in (None, size) for expected, size in zip(shape, actual, strict=True)):
+        raise DataError(f"{path} has shape {actual}; expected {_shape(shape)}.")
     values = np.frombuffer(content, np.uint8, offset=start)
-    if values.size != np.prod(found):
-        raise DataError(f"{path} holds {values.size} values; its own shape {found} needs {np.prod(found)}.")
-    return values.reshape(found)
+    if values.size != np.prod(actual):
+        raise DataError(f"{path} holds {values.size} values; its shape {actual} needs {np.prod(actual)}.")
+    return values.reshape(actual)
 
 
 def _shape(shape: Sequence[int | None]) -> str:
@@ -107,27 +107,27 @@ def cifar_archive(path: Path, names: Sequence[str], classes: int) -> Part:
     """Several such files inside a gzipped tar archive, in the order of `names`, wherever they lie in it."""
 
     def content() -> bytes:
-        there = _members(path, names)
-        missing = [name for name in names if name not in there]
+        members = _members(path, names)
+        missing = [name for name in names if name not in members]
         if missing:
             raise DataError(f"{path} holds no {', '.join(missing)}: it is not CIFAR-10's binary version.")
-        return b"".join(there[name] for name in names)
+        return b"".join(members[name] for name in names)
 
     return Part(lambda: len(content()) // _RECORD, lambda: _cifar_records(path, content(), classes))
 
 
 def _members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """What the archive holds under these names, whatever the folder, in one pass."""
-    found = {}
+    """Contents by file name, in whatever folder, read in one pass."""
+    contents = {}
     kind = "a gzipped tar archive"
     with _readable(path, kind), gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             file, name = archive.extractfile(member), Path(member.name).name
             if file is not None and name in names:
-                found[name] = file.read()
+                contents[name] = file.read()
         while stream.read(1 << 20):  # the checksum is at the end, behind what tar reads
             pass
-    return found
+    return contents
 
 
 def _cifar_records(path: Path, content: bytes, classes: int) -> Examples:
@@ -151,7 +151,7 @@ def npz(path: Path, side: int, classes: int) -> Part:
     def read() -> Examples:
         planes, labels = array("data"), array("labels")
         if planes.dtype != np.uint8 or planes.shape[1:] != (3 * side**2,):
-            raise DataError(f"{path} holds {planes.dtype} {planes.shape}; allowed is uint8 (any, {3 * side**2}).")
+            raise DataError(f"{path} holds {planes.dtype} {planes.shape}; expected uint8 (any, {3 * side**2}).")
         return _channels_last(planes, side), _labels(path, labels, len(planes), range(1, classes + 1))
 
     return Part(lambda: len(array("labels")), read)

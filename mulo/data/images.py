@@ -19,7 +19,7 @@ from mulo.data.sources import SPLITS, in_memory, normalised
 from mulo.types import Dataset
 
 _KEPT: dict[tuple[ImageDataConfig, str], Dataset] = {}
-"""The dataset loaded last: the parts of a job ask for the same one in turn, and it may be gigabytes."""
+"""The dataset loaded last: the parts of a job load the same one in turn, and it may be gigabytes."""
 
 
 def load(config: ImageDataConfig) -> Dataset:
@@ -27,35 +27,34 @@ def load(config: ImageDataConfig) -> Dataset:
 
     Raises DataError if files are missing or damaged, ConfigError if a stream's window is larger than the dataset.
     """
-    found = _find(config)
-    key = (config, found.fingerprint)
+    files = _find(config)
+    key = (config, files.fingerprint)
     if key not in _KEPT:
         _KEPT.clear()
-        _KEPT[key] = _loaded(config, found)
+        _KEPT[key] = _loaded(config, files)
     return _KEPT[key]
 
 
 def _find(config: ImageDataConfig) -> Published:
-    found = published.find(config)
-    if found is None:
-        from mulo.data import download
+    if files := published.find(config):
+        return files
+    from mulo.data import download
 
-        found = download.fashion_mnist()
-    return found
+    return download.fashion_mnist()
 
 
-def _loaded(config: ImageDataConfig, found: Published) -> Dataset:
-    counts = {split: [part.size() for part in getattr(found, split)] for split in SPLITS}
-    size = sum(sum(own) for own in counts.values()) * math.prod(found.input_shape)
+def _loaded(config: ImageDataConfig, files: Published) -> Dataset:
+    counts = {split: [part.size() for part in getattr(files, split)] for split in SPLITS}
+    size = sum(sum(sizes) for sizes in counts.values()) * math.prod(files.input_shape)
     if size > config.in_memory_gib * 2**30:
-        return _streamed(config, found)
-    return in_memory(found.name, _whole(found, counts), found.classes)
+        return _streamed(config, files)
+    return in_memory(files.name, _whole(files, counts), files.classes)
 
 
-def _whole(found: Published, counts: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+def _whole(files: Published, counts: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
     whole: dict[str, np.ndarray] = {}
     for split in SPLITS:
-        images, labels = _concatenated(getattr(found, split), counts[split], found.input_shape)
+        images, labels = _concatenated(getattr(files, split), counts[split], files.input_shape)
         whole |= {f"{split}_images": images, f"{split}_labels": labels}
     return whole
 
@@ -63,22 +62,22 @@ def _whole(found: Published, counts: Mapping[str, Sequence[int]]) -> dict[str, n
 def _concatenated(
     parts: Sequence[Part], counts: Sequence[int], shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part by part into their place, so that no example is in memory twice."""
+    """All parts, copied one after the other so that no example is in memory twice."""
     images, labels = np.empty((sum(counts), *shape), np.uint8), np.empty(sum(counts), np.int32)
     start = 0
     for part, count in zip(parts, counts, strict=True):
-        own = slice(start, start + count)
-        images[own], labels[own] = part.read()
+        rows = slice(start, start + count)
+        images[rows], labels[rows] = part.read()
         start += count
     return images, labels
 
 
-def _streamed(config: ImageDataConfig, found: Published) -> Dataset:
+def _streamed(config: ImageDataConfig, files: Published) -> Dataset:
     # TensorFlow Datasets and Grain take seconds to import, and most jobs need neither.
     from mulo.data.prepared import prepare
     from mulo.data.streams import stream
 
-    splits, counts = prepare(found)
+    splits, counts = prepare(files)
     mean, std = moments(counts)
     decode = partial(normalised, mean=mean, std=std)
-    return stream(found.name, splits, config, kind="images", classes=found.classes, decode=decode)
+    return stream(files.name, splits, config, kind="images", classes=files.classes, decode=decode)

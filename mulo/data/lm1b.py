@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from mulo import cache as kept
+from mulo import cache
 from mulo.config import LM1BDataConfig
 from mulo.data import lm1b_files, text, tokenizer
 from mulo.data.sources import SPLITS
@@ -26,7 +26,7 @@ _BATCH_SENTENCES = 10_000
 """Are in memory at a time."""
 
 
-@lru_cache(maxsize=1)  # a job asks several times
+@lru_cache(maxsize=1)  # a job calls it several times
 def load(config: LM1BDataConfig) -> Dataset:
     """Both splits, on the device where they fit, else streamed from their files."""
     folder, vocabulary = prepare(config)
@@ -37,8 +37,8 @@ def load(config: LM1BDataConfig) -> Dataset:
     # Grain takes seconds to import, and most jobs do not need it.
     from mulo.data.streams import stream
 
-    windows = {split: text.TokenSource(part, length) for split, part in tokens.items()}
-    return stream(config.name, windows, config, kind="tokens", classes=vocabulary, decode=text.widened)
+    sources = {split: text.TokenSource(part, length) for split, part in tokens.items()}
+    return stream(config.name, sources, config, kind="tokens", classes=vocabulary, decode=text.widened)
 
 
 def digest(config: LM1BDataConfig) -> str:
@@ -59,7 +59,7 @@ def prepare(config: LM1BDataConfig) -> tuple[Path, int]:
     path = lm1b_files.find(config.path)
     model = _tokenizer(config, path)
     key = hashlib.sha256(f"{lm1b_files.identity(path)} {model.digest}".encode()).hexdigest()[:16]
-    return kept.keep(f"lm1b-{key}", lambda folder: _tokenise(path, model, folder)), model.vocabulary
+    return cache.keep(f"lm1b-{key}", lambda folder: _tokenise(path, model, folder)), model.vocabulary
 
 
 def _tokenizer(config: LM1BDataConfig, path: Path) -> Tokenizer:
@@ -68,7 +68,7 @@ def _tokenizer(config: LM1BDataConfig, path: Path) -> Tokenizer:
     model = tokenizer.read(Path(config.tokenizer_path))
     if model.vocabulary != config.vocabulary:
         raise DataError(
-            f"data.vocabulary={config.vocabulary} is not the size of {config.tokenizer_path}, which has "
+            f"data.vocabulary={config.vocabulary} does not match {config.tokenizer_path}, which has "
             f"{model.vocabulary} tokens: set data.vocabulary={model.vocabulary}."
         )
     if model.end < 0:
@@ -81,7 +81,7 @@ def _trained(path: Path, vocabulary: int) -> Tokenizer:
         file.write_bytes(tokenizer.train(_sample(path), vocabulary))
 
     identity = f"{lm1b_files.identity(path)} {vocabulary} {_SAMPLE_SENTENCES} {tokenizer.settings_digest()}"
-    return tokenizer.read(kept.keep(f"lm1b-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.model", make))
+    return tokenizer.read(cache.keep(f"lm1b-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.model", make))
 
 
 def _sample(path: Path) -> list[str]:
@@ -105,10 +105,10 @@ def _tokenise(path: Path, model: Tokenizer, folder: Path) -> None:
                     tokens.tofile(file)
             totals[shard.split] = shard.total
             bar.update(row, advance=1, total=sum(totals.values()))
-    seen, counts = hashlib.sha256(model.digest.encode()), {}
+    checksum, counts = hashlib.sha256(model.digest.encode()), {}
     for split in SPLITS:
-        counts[split] = _join(sorted(folder.glob(f"{split}-*")), folder / f"{split}.npy", model, seen)
-    (folder / "meta.json").write_text(json.dumps({"digest": seen.hexdigest(), "tokens": counts}), encoding="utf-8")
+        counts[split] = _join(sorted(folder.glob(f"{split}-*")), folder / f"{split}.npy", model, checksum)
+    (folder / "meta.json").write_text(json.dumps({"digest": checksum.hexdigest(), "tokens": counts}), encoding="utf-8")
 
 
 def _encoded(model: Tokenizer, sentences: Iterator[str]) -> Iterator[np.ndarray]:
@@ -116,7 +116,7 @@ def _encoded(model: Tokenizer, sentences: Iterator[str]) -> Iterator[np.ndarray]
         yield model.encode([sentence for sentence in batch if sentence], end=True)
 
 
-def _join(parts: list[Path], whole: Path, model: Tokenizer, seen: "hashlib._Hash") -> int:
+def _join(parts: list[Path], whole: Path, model: Tokenizer, checksum: "hashlib._Hash") -> int:
     """Writes all parts into one .npy, deletes them and returns the number of tokens."""
     dtype, start = text.token_type(model.vocabulary), 0
     total = sum(part.stat().st_size for part in parts) // dtype.itemsize
@@ -124,7 +124,7 @@ def _join(parts: list[Path], whole: Path, model: Tokenizer, seen: "hashlib._Hash
     for part in parts:
         tokens = np.fromfile(part, dtype)
         joined[start : start + len(tokens)] = tokens
-        seen.update(tokens.tobytes())
+        checksum.update(tokens.tobytes())
         start += len(tokens)
         part.unlink()
     joined.flush()

@@ -31,9 +31,9 @@ class NewsFile(NamedTuple):
 def find(path: str | None) -> Path:
     """The tar or folder; DataError with the way to get it where there is none."""
     if path is None or not Path(path).exists():
-        given = "data.path is not set" if path is None else f"data.path={path} does not exist"
+        problem = "data.path is not set" if path is None else f"data.path={path} does not exist"
         raise DataError(
-            f"data=lm1b reads the One Billion Word Benchmark, and {given}. Download {ARCHIVE} (1.8 GB) from "
+            f"data=lm1b reads the One Billion Word Benchmark, and {problem}. Download {ARCHIVE} (1.8 GB) from "
             "https://www.statmt.org/lm-benchmark, put it anywhere, and set data.path=<where it lies>/"
             f"{ARCHIVE}, or the folder extracted from it. Meanwhile, data=stdlib_text needs no download."
         )
@@ -76,7 +76,7 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _guarded(path: Path, items: Iterator) -> Iterator:
-    """The same items; what goes wrong on the way is a DataError naming the file."""
+    """The same items; damage met on the way raises a DataError that names the file."""
     try:
         yield from items
     except _DAMAGED as error:
@@ -85,17 +85,17 @@ def _guarded(path: Path, items: Iterator) -> Iterator:
 
 def _shard(name: str) -> NewsFile | None:
     for split, pattern in _SHARDS.items():
-        if found := pattern.search(name):
-            return NewsFile(split, int(found[1]), int(found[2]) - _FIRST[split])
+        if match := pattern.search(name):
+            return NewsFile(split, int(match[1]), int(match[2]) - _FIRST[split])
     return None
 
 
 def _check_complete(path: Path, seen: list[NewsFile]) -> None:
     for split, first in _FIRST.items():
-        found = [shard for shard in seen if shard.split == split]
-        count = found[0].total if found else 1
-        if missing := sorted(set(range(first, first + count)) - {shard.number for shard in found}):
+        present = [shard for shard in seen if shard.split == split]
+        count = present[0].total if present else 1
+        if missing := sorted(set(range(first, first + count)) - {shard.number for shard in present}):
             raise DataError(
                 f"{path} is incomplete: of the {split} files, number {missing[0]} is missing, the first of "
-                f"{len(missing)}. data.path is to be {ARCHIVE}, or the whole folder extracted from it."
+                f"{len(missing)}. data.path must be {ARCHIVE}, or the whole folder extracted from it."
             )

@@ -39,23 +39,23 @@ class Records:
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Several at once: faster than one by one."""
-        found = self._source.__getitems__([int(index) for index in indices])
-        return [(record["image"], np.array(record["label"], np.int32)) for record in found]
+        records = self._source.__getitems__([int(index) for index in indices])
+        return [(record["image"], np.array(record["label"], np.int32)) for record in records]
 
 
-def prepare(found: Published) -> tuple[Mapping[str, Records], np.ndarray]:
+def prepare(files: Published) -> tuple[Mapping[str, Records], np.ndarray]:
     """Both splits by name, and how often each of 256 values occurs in the training images; written if they are new.
 
     Raises DataError if a published file is damaged or the cache folder cannot hold the examples.
     """
-    folder = cache.folder() / "datasets" / f"{found.name}-{found.fingerprint}"
+    folder = cache.folder() / "datasets" / f"{files.name}-{files.fingerprint}"
     try:
         with cache.locked(folder):
             if not folder.exists():
-                _write(found, folder)
+                _write(files, folder)
     except OSError as error:
         raise DataError(
-            f"{found.name} cannot be prepared in {folder}: {error}. Set XDG_CACHE_HOME to a folder with room for the "
+            f"{files.name} cannot be prepared in {folder}: {error}. Set XDG_CACHE_HOME to a folder with room for the "
             "dataset, or data.in_memory_gib to more than it takes."
         ) from error
     builder = tfds.builder_from_directory(folder)
@@ -63,23 +63,23 @@ def prepare(found: Published) -> tuple[Mapping[str, Records], np.ndarray]:
     return splits, np.array(builder.info.metadata["histogram"])
 
 
-def _write(found: Published, folder: Path) -> None:
-    """Into another folder first, so that what is there is whole."""
-    print(f"Preparing {found.name} for streaming, once, in {folder}.", file=sys.stderr)
+def _write(files: Published, folder: Path) -> None:
+    """Into another folder first, so that `folder` is either complete or missing."""
+    print(f"Preparing {files.name} for streaming, once, in {folder}.", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        place = Path(scratch) / folder.name
-        place.mkdir()
-        _write_splits(found, place)
-        place.rename(folder)
+        partial = Path(scratch) / folder.name
+        partial.mkdir()
+        _write_splits(files, partial)
+        partial.rename(folder)
 
 
-def _write_splits(found: Published, folder: Path) -> None:
-    info, counts = _info(found, folder), np.zeros(256, np.int64)
+def _write_splits(files: Published, folder: Path) -> None:
+    info, counts = _info(files, folder), np.zeros(256, np.int64)
     writer = tfds.core.SequentialWriter(info, _PER_FILE, file_format="array_record")
     writer.initialize_splits(list(SPLITS))
     console = Console(stderr=True, quiet=not sys.stderr.isatty())
-    parts = [(split, part) for split in SPLITS for part in getattr(found, split)]
-    for split, part in track(parts, f"Preparing {found.name}", console=console, transient=True):
+    parts = [(split, part) for split in SPLITS for part in getattr(files, split)]
+    for split, part in track(parts, f"Preparing {files.name}", console=console, transient=True):
         images, labels = part.read()
         counts += histogram(images) if split == "train" else 0
         examples = zip(np.ascontiguousarray(images), labels.tolist(), strict=True)
@@ -88,11 +88,11 @@ def _write_splits(found: Published, folder: Path) -> None:
     writer.close_all()
 
 
-def _info(found: Published, folder: Path) -> tfds.core.DatasetInfo:
+def _info(files: Published, folder: Path) -> tfds.core.DatasetInfo:
     # As bytes an image is written and read several times as fast as number by number.
-    image = tfds.features.Tensor(shape=found.input_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)
+    image = tfds.features.Tensor(shape=files.input_shape, dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)
     return tfds.core.DatasetInfo(
-        builder=tfds.core.DatasetIdentity(found.name, tfds.core.Version("1.0.0"), str(folder), __name__),
+        builder=tfds.core.DatasetIdentity(files.name, tfds.core.Version("1.0.0"), str(folder), __name__),
         features=tfds.features.FeaturesDict({"image": image, "label": tfds.features.Scalar(np.int32)}),
         metadata=tfds.core.MetadataDict(histogram=[0] * 256),
         disable_shuffling=True,

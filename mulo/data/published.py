@@ -1,4 +1,4 @@
-"""Image datasets as their authors publish them: which files, where they are, what to do if they are not there.
+"""Image datasets as their authors publish them: which files, where they are, what to do if they are missing.
 
 Needs neither JAX nor TensorFlow Datasets, so that a job without its data ends at once.
 """
@@ -46,11 +46,11 @@ class Published(NamedTuple):
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of each file, by name; read whole, so a gigabyte takes about a second."""
-        found = {}
+        digests = {}
         for path in self.files:
             with path.open("rb") as file:
-                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-        return found
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return digests
 
 
 def find(config: ImageDataConfig) -> Published | None:
@@ -59,7 +59,7 @@ def find(config: ImageDataConfig) -> Published | None:
     Raises DataError that says what to get, where to put it and which key to set.
     """
     if config.path is not None and not Path(config.path).exists():
-        raise DataError(f"data.path={config.path} is not there. {_WANTED[config.name]} {MEANWHILE}")
+        raise DataError(f"data.path={config.path} does not exist. {_WANTED[config.name]} {MEANWHILE}")
     return _FINDERS[config.name](None if config.path is None else Path(config.path).absolute())
 
 
@@ -93,15 +93,15 @@ def _idx_file(folder: Path, name: str) -> Path:
 def _cifar10(path: Path | None) -> Published:
     if path is None:
         raise DataError(f"data=cifar10 needs data.path. {_WANTED['cifar10']} {MEANWHILE}")
-    inside = [path / CIFAR_ARCHIVE, path / _CIFAR_FOLDER, path]
-    found = next((place for place in inside if place.exists()), path) if path.is_dir() else path
+    candidates = [path / CIFAR_ARCHIVE, path / _CIFAR_FOLDER, path]
+    source = next((candidate for candidate in candidates if candidate.exists()), path) if path.is_dir() else path
     make = partial(Published, "cifar10", (32, 32, 3), 10)
-    if found.is_file():
-        _refuse_pickles(found, "cifar10", "cifar-10-python*")
-        train, test = (formats.cifar_archive(found, names, 10) for names in (_CIFAR_TRAIN, _CIFAR_TEST))
-        return make([train], [test], [found])
-    files = [found / name for name in (*_CIFAR_TRAIN, *_CIFAR_TEST)]
-    _refuse_pickles(found, "cifar10", "data_batch_1", "cifar-10-python*", "cifar-10-batches-py")
+    if source.is_file():
+        _refuse_pickles(source, "cifar10", "cifar-10-python*")
+        train, test = (formats.cifar_archive(source, names, 10) for names in (_CIFAR_TRAIN, _CIFAR_TEST))
+        return make([train], [test], [source])
+    files = [source / name for name in (*_CIFAR_TRAIN, *_CIFAR_TEST)]
+    _refuse_pickles(source, "cifar10", "data_batch_1", "cifar-10-python*", "cifar-10-batches-py")
     _all_there("cifar10", files)
     return make([formats.cifar(file, 10) for file in files[:-1]], [formats.cifar(files[-1], 10)], files)
 
@@ -132,9 +132,8 @@ def _all_there(name: str, files: Sequence[Path]) -> None:
 
 
 def _refuse_pickles(path: Path, name: str, *patterns: str) -> None:
-    """Pickles run whatever program they hold, so none is ever opened."""
-    given = path.parent.glob(path.name) if path.is_file() else path.glob("*")
-    for file in given:
+    """Raises DataError for pickled versions: unpickling runs any program that the file holds."""
+    for file in path.parent.glob(path.name) if path.is_file() else path.glob("*"):
         if any(file.match(pattern) for pattern in patterns):
             raise DataError(f"{file} is the pickled version, which mulo does not open. {_WANTED[name]} {MEANWHILE}")
 

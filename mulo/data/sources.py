@@ -1,4 +1,4 @@
-"""Datasets that live on the device: examples in memory, and clusters drawn without end."""
+"""Datasets that live on the device: examples in memory, and clusters sampled without end."""
 
 import math
 import zlib
@@ -100,8 +100,8 @@ def uniform_indices(key: Array, count: int, size: int) -> Array:
     high, low = bits >> 16, bits & 0xFFFF
     size_high, size_low = jnp.uint32(size >> 16), jnp.uint32(size & 0xFFFF)
     middle = high * size_low + (low * size_low >> 16)
-    other = low * size_high + (middle & 0xFFFF)
-    return (high * size_high + (middle >> 16) + (other >> 16)).astype(jnp.int32)
+    cross = low * size_high + (middle & 0xFFFF)
+    return (high * size_high + (middle >> 16) + (cross >> 16)).astype(jnp.int32)
 
 
 def normalised(images: Array, mean: float, std: float) -> Array:
@@ -133,12 +133,12 @@ def synthetic(config: SyntheticDataConfig) -> Synthetic:
 
 
 def _key(seed: int, use: str) -> Array:
-    """One key per use, named so that it differs from what other parts of mulo fold into an equal seed."""
+    """One key per use, named so that it differs from the keys that other parts of mulo derive from an equal seed."""
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(f"synthetic/{use}".encode()))
 
 
 def known(split: str) -> str:
-    """The name of a split; DataError if it is none."""
+    """The name of a split; raises DataError for any other."""
     if split not in SPLITS:
-        raise DataError(f"split={split} is not possible: allowed is one of {', '.join(SPLITS)}.")
+        raise DataError(f"split={split} is invalid; expected one of {', '.join(SPLITS)}.")
     return split

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mulo import cache as kept
+from mulo import cache
 from mulo.config import StdlibTextDataConfig
 from mulo.data import text, tokenizer
 from mulo.data.tokenizer import Tokenizer
@@ -40,14 +40,14 @@ def read(root: Path | None = None) -> Sources:
     Whether a file is held out is decided by the hash of its path. DataError where there are no sources.
     """
     root = root or Path(sysconfig.get_paths()["stdlib"])
-    seen, train, test = hashlib.sha256(), bytearray(), bytearray()
+    checksum, train, test = hashlib.sha256(), bytearray(), bytearray()
     for name, content in _files(root):
-        seen.update(f"{name}\0{len(content)}\0".encode() + content)
+        checksum.update(f"{name}\0{len(content)}\0".encode() + content)
         held_out = hashlib.sha256(name.encode()).digest()[0] < _HELD_OUT
         (test if held_out else train).extend(content + b"\n")
     if not train or not test:
         raise DataError(_no_sources(root, "there are too few"))
-    return Sources(bytes(train), bytes(test), seen.hexdigest())
+    return Sources(bytes(train), bytes(test), checksum.hexdigest())
 
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
@@ -69,7 +69,7 @@ def _no_sources(root: Path, reason: str) -> str:
     )
 
 
-@lru_cache(maxsize=1)  # a job asks several times
+@lru_cache(maxsize=1)  # a job calls it several times
 def load(config: StdlibTextDataConfig) -> text.Tokens:
     """Tokens of both splits."""
     sources, length = read(), config.sequence_length
@@ -92,7 +92,7 @@ def bpe(sources: Sources, vocabulary: int) -> Tokenizer:
 
     identity = f"{sources.digest} {vocabulary} {_SAMPLE_BYTES} {tokenizer.settings_digest()}"
     name = f"stdlib_text-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.model"
-    return tokenizer.read(kept.keep(name, make))
+    return tokenizer.read(cache.keep(name, make))
 
 
 def _lines(content: bytes) -> list[str]:

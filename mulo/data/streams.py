@@ -62,8 +62,8 @@ class Blocks:
 
 def read(source: Source, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """The examples of these numbers, stacked: x [N, …] and y [N, …]."""
-    several = getattr(source, "__getitems__", None)
-    pairs = several(numbers) if several else [source[int(number)] for number in numbers]
+    read_many = getattr(source, "__getitems__", None)
+    pairs = read_many(numbers) if read_many else [source[int(number)] for number in numbers]
     return np.stack([x for x, _ in pairs]), np.stack([y for _, y in pairs])
 
 

@@ -1,4 +1,4 @@
-"""Text as one long array of tokens per split, of which examples are windows."""
+"""Text as one long array of tokens per split, of which examples are sequences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ def token_type(vocabulary: int) -> np.dtype:
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, as all datasets are
 class Tokens:
-    """Windows of tokens as inputs, and for each token the one after it as label."""
+    """Sequences of tokens as inputs, and for each token the one after it as label."""
 
     name: str
     input_shape: tuple[int]
@@ -35,27 +35,27 @@ class Tokens:
         return self.arrays
 
     def sample(self, arrays: Mapping[str, Array], key: Array, batch_size: int) -> Batch:
-        """Draws windows of the training text, each start as likely as every other, with replacement.
+        """Draws sequences of the training text, each start as likely as every other, with replacement.
 
         Returns inputs and labels, int32 [batch, length].
         """
         tokens = arrays["train"]
-        return self._windows(tokens, uniform_indices(key, batch_size, tokens.shape[0] - self.input_shape[0]))
+        return self._sequences(tokens, uniform_indices(key, batch_size, tokens.shape[0] - self.input_shape[0]))
 
     def fixed(self, arrays: Mapping[str, Array], split: str, count: int) -> Batch:
-        """The first `count` windows of 'train' or 'test' that do not overlap, or all if there are fewer.
+        """The first `count` sequences of 'train' or 'test' that do not overlap, or all if there are fewer.
 
         Returns inputs and labels, int32 [count, length]: every label is predicted once.
         """
         tokens, length = arrays[known(split)], self.input_shape[0]
         count = min(count, (tokens.shape[0] - 1) // length)
-        return self._windows(tokens, length * jnp.arange(count, dtype=jnp.int32))
+        return self._sequences(tokens, length * jnp.arange(count, dtype=jnp.int32))
 
-    def _windows(self, tokens: Array, starts: Array) -> Batch:
-        # No window passes the end: a promise that spares a comparison and a choice per token.
+    def _sequences(self, tokens: Array, starts: Array) -> Batch:
+        # No sequence passes the end: promising it saves a comparison and a selection per token.
         indices = starts[:, None] + jnp.arange(self.input_shape[0] + 1, dtype=jnp.int32)[None]
-        window = widened(tokens.at[indices].get(mode="promise_in_bounds"))
-        return window[:, :-1], window[:, 1:]
+        sequence = widened(tokens.at[indices].get(mode="promise_in_bounds"))
+        return sequence[:, :-1], sequence[:, 1:]
 
 
 def widened(tokens: Array) -> Array:
@@ -65,36 +65,36 @@ def widened(tokens: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class TokenSource:
-    """Random access to the windows of `Tokens.fixed`, over an array that may lie in a file.
+    """Random access to the sequences of `Tokens.fixed`, over an array that may lie in a file.
 
     Attributes:
         tokens: [N] integers, such as a memory-mapped file.
-        length: tokens of one window.
+        length: tokens of one sequence.
     """
 
     tokens: np.ndarray
     length: int
 
     def __len__(self) -> int:
-        """How many windows there are."""
+        """The number of sequences."""
         return max(0, (len(self.tokens) - 1) // self.length)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and labels of one window, [length] each in the array's type; IndexError beyond the last."""
+        """Inputs and labels of one sequence, [length] each in the array's type; IndexError beyond the last."""
         if not 0 <= index < len(self):
-            raise IndexError(f"Window {index} of {len(self)}.")
+            raise IndexError(f"Sequence {index} of {len(self)}.")
         start = self.length * index
-        window = np.array(self.tokens[start : start + self.length + 1])
-        return window[:-1], window[1:]
+        sequence = np.array(self.tokens[start : start + self.length + 1])
+        return sequence[:-1], sequence[1:]
 
 
 def check_length(name: str, host: Mapping[str, np.ndarray], length: int) -> None:
-    """Raises DataError where a split is too short for one window."""
+    """Raises DataError where a split is too short for one sequence."""
     for split in SPLITS:
         if len(host[split]) <= length:
             raise DataError(
-                f"data.sequence_length={length} is not possible: the {split} text of {name} has {len(host[split])} "
-                "tokens, and a window takes one more than its length. Choose a shorter one, or more text."
+                f"data.sequence_length={length} is invalid: the {split} text of {name} has {len(host[split])} "
+                "tokens, expected at least {length + 1}. Choose a shorter sequence, or more text."
             )
 
 

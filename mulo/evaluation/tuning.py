@@ -21,7 +21,7 @@ def combinations(grid: dict[str, list[float]]) -> list[Settings]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def theta_of(settings: Settings) -> Theta:
+def baseline_theta(settings: Settings) -> Theta:
     """The baseline's θ that holds these settings."""
     return {name: jnp.float32(value) for name, value in settings.items()}
 
@@ -54,7 +54,7 @@ def try_settings(
     Returns:
         A row per training: its settings as text, seed, split (`train`), loss over fixed examples at the end, status.
     """
-    thetas = jax.tree.map(lambda *values: jnp.stack(values), *map(theta_of, settings))
+    thetas = jax.tree.map(lambda *values: jnp.stack(values), *map(baseline_theta, settings))
     run = partial(rollout, task, optimizer, thetas, settings=len(settings))
     rows = run(num_steps=num_steps, seeds=seeds, key=key, on_progress=on_progress).rows()
     rows = rows[rows.split == "train"].reset_index(drop=True)

@@ -1,1 +1,1 @@
-"""Readers of other people's weights and trajectories."""
+"""Readers of weights and trajectories that other code wrote."""

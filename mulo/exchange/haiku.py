@@ -14,7 +14,7 @@ from mulo.types import Array, Theta
 
 
 class _Arrays:
-    """Looks arrays up by name and remembers which were used, so that nothing is dropped by silence."""
+    """Looks arrays up by name and remembers which were used, so that no array is dropped silently."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.arrays = arrays
@@ -41,13 +41,12 @@ def read_haiku(arrays: Mapping[str, np.ndarray], config: Optimizer) -> Theta:
 
     Args:
         arrays: flat mapping from name to array, for example an opened npz file.
-        config: settings of the optimizer that θ belongs to; decides the architecture and is held against the shapes.
+        config: settings of the optimizer that θ belongs to; decides the architecture and the shapes.
 
     Raises:
-        ReferenceFileError: an array is missing, left over, or of another size than the settings say.
+        ReferenceFileError: an array is missing, left over, or of another size than in the settings.
     """
-    given = _Arrays(arrays)
-    theta = config.read_haiku(given)
+    theta = config.read_haiku(_Arrays(arrays))
     _check_sizes(theta, config)
     return theta
 
@@ -55,8 +54,8 @@ def read_haiku(arrays: Mapping[str, np.ndarray], config: Optimizer) -> Theta:
 def _check_sizes(theta: Theta, config: Optimizer) -> None:
     for name, size in config.sizes(theta).items():
         if getattr(config, name) != size:
-            raise ReferenceFileError(f"θ has {name}={size}, and the settings say {getattr(config, name)}.")
+            raise ReferenceFileError(f"θ has {name}={size}; expected {getattr(config, name)} as in the settings.")
     expected = jax.eval_shape(config.init, jax.random.key(0))
     for name, array, like in zip(trees.names(theta), jax.tree.leaves(theta), jax.tree.leaves(expected), strict=True):
         if array.shape != like.shape:
-            raise ReferenceFileError(f"θ has {name} of shape {array.shape}, and the settings ask for {like.shape}.")
+            raise ReferenceFileError(f"θ has {name} of shape {array.shape}; expected {like.shape} by the settings.")

@@ -1,4 +1,4 @@
-"""Reference trajectories: replays a file of somebody else's training step by step and measures the agreement.
+"""Reference trajectories: replays a file of a training by other code step by step and measures the agreement.
 
 A file is an npz with `theta/<Haiku path>`, `params/<name>`, `grads/<t>/<name>`, `losses`, `multiplier/<name>`,
 `config/<setting>` and `expected/<t>/<name>`, the parameters after step t. Agreement on a tensor's update Δ means
@@ -63,7 +63,7 @@ def read_reference(path: str | Path) -> Reference:
             expected=[_at(groups["expected"], t, groups["params"]) for t in steps],
         )
     except KeyError as error:
-        raise ReferenceFileError(f"{path} is not a whole reference file: {error.args[0]} is missing.") from error
+        raise ReferenceFileError(f"{path} is an incomplete reference file: {error.args[0]} is missing.") from error
 
 
 def _at(group: Mapping[str, np.ndarray], step: int, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -80,11 +80,11 @@ def replay(reference: Reference) -> dict[str, float]:
     update = jax.jit(transform.update)
     for gradients, loss, after in zip(reference.gradients, reference.losses, reference.expected, strict=True):
         updates, state = update(_single(gradients), state, params, value=_single(loss))
-        moved = optax.apply_updates(params, updates)
+        new_params = optax.apply_updates(params, updates)
         for name in worst:
-            error = _error(np.asarray(params[name]), np.asarray(moved[name]), before[name], after[name])
+            error = _error(np.asarray(params[name]), np.asarray(new_params[name]), before[name], after[name])
             worst[name] = max(worst[name], error)
-        params, before = moved, after
+        params, before = new_params, after
     return worst
 
 
@@ -93,11 +93,10 @@ def _single(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
 
 
-def _error(p: np.ndarray, moved: np.ndarray, p_ref: np.ndarray, moved_ref: np.ndarray) -> float:
+def _error(p: np.ndarray, new_p: np.ndarray, p_ref: np.ndarray, new_ref: np.ndarray) -> float:
     """The error of one update, in double precision; not finite where either trajectory is not."""
-    own, reference = moved.astype(np.float64) - p, moved_ref.astype(np.float64) - p_ref
-    tolerance = RELATIVE_TOLERANCE * np.linalg.norm(reference) + ULP_TOLERANCE * np.linalg.norm(
-        np.spacing(np.abs(p_ref))
-    )
-    error = float(np.linalg.norm(own - reference) / tolerance)
+    update, reference = new_p.astype(np.float64) - p, new_ref.astype(np.float64) - p_ref
+    ulps = np.linalg.norm(np.spacing(np.abs(p_ref)))
+    tolerance = RELATIVE_TOLERANCE * np.linalg.norm(reference) + ULP_TOLERANCE * ulps
+    error = float(np.linalg.norm(update - reference) / tolerance)
     return error if np.isfinite(error) else float("inf")

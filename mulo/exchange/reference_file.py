@@ -47,7 +47,7 @@ def read_config(groups: Groups, path: str | Path) -> Optimizer:
 
 
 def _named_and_complete(settings: dict[str, Any]) -> dict[str, Any]:
-    """Adds what such a file leaves unsaid: the name, and what an optimizer's authors do under one parametrization."""
+    """Adds what such a file does not state: the name, and what an optimizer's authors do under one parametrization."""
     optimizer: Any = Schemas("optimizer")[settings["architecture"]]
     parametrization = settings.get("parametrization", "mup")
     return {"name": f"{settings['architecture']}_{parametrization}", **optimizer.published[parametrization], **settings}

@@ -94,5 +94,5 @@ def _runs(config: Config, theta_of: ThetaOf) -> list[Run]:
         for num_steps in settings.all_horizons:
             for task in tasks:
                 theta = known[index](task) if fixed is None else fixed
-                runs.append(Run(name, task.parametrization, task, optimizer, theta, num_steps))
+                runs.append(Run(name, task.parametrization.name, task, optimizer, theta, num_steps))
     return runs

@@ -87,7 +87,7 @@ def _checkpoint(job: JobFolder) -> checkpoint.Meta | None:
         if job.config.checkpoint is not None:
             return checkpoint.read_meta(job.config.checkpoint)
         if shared.exists():
-            return checkpoint.latest(_theta_of(job, json.loads(shared.read_text("utf-8"))))
+            return checkpoint.latest(_theta_folder(job, json.loads(shared.read_text("utf-8"))))
         return checkpoint.latest(job.folder)
     return None
 
@@ -113,13 +113,13 @@ def _preparation(job: JobFolder) -> Preparation:
     if shared.exists():
         noted = json.loads(shared.read_text("utf-8"))
         name = Path(noted["directory"]).name
-        return _meta_training(job, Preparation("meta-training", noted["seconds"], name), _theta_of(job, noted))
+        return _meta_training(job, Preparation("meta-training", noted["seconds"], name), _theta_folder(job, noted))
     if job.config.mode == "main" and job.config.optimizer.learned:
         return _meta_training(job, Preparation("meta-training", preparation_time.read(job.folder) or None), job.folder)
     return Preparation()
 
 
-def _theta_of(job: JobFolder, noted: Mapping[str, Any]) -> Path:
+def _theta_folder(job: JobFolder, noted: Mapping[str, Any]) -> Path:
     """θ's directory is noted relative to where the job ran, some folder above its own."""
     above = [parent / noted["directory"] for parent in job.folder.absolute().parents]
     return next((path for path in above if path.exists()), Path(noted["directory"]))

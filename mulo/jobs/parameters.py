@@ -15,7 +15,7 @@ def parameters(config: Config, folder: Path) -> int:
     rows, console = [], wide_console()
     for task in tasks(config):
         own = [_row(config, task, path) for path in task.parameters]
-        console.print(parameter_table(own, f"{task.name}, {task.parametrization}, under {config.optimizer.name}"))
+        console.print(parameter_table(own, f"{task.name}, {task.parametrization.name}, under {config.optimizer.name}"))
         for line in _besides(task, next(part for part in config.task.parts if part.architecture == task.architecture)):
             console.print(line, soft_wrap=True)
         rows += own
@@ -47,7 +47,7 @@ def _besides(task: SupervisedTask, part: TaskBase) -> list[str]:
     lines = []
     if part.attends:
         size = head_size(part, task.width)  # type: ignore[arg-type]
-        lines.append(f"Attention logits: q·k × {task.scheme.logit_scale(size):.4g}, heads of size {size}.")
+        lines.append(f"Attention logits: q·k × {task.parametrization.logit_scale(size):.4g}, heads of size {size}.")
     if part.residual:
-        lines.append(f"Residual branches: × {task.scheme.branch:.4g}, {task.scheme.blocks} blocks.")
+        lines.append(f"Residual branches: × {task.parametrization.branch:.4g}, {task.parametrization.blocks} blocks.")
     return lines

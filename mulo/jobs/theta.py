@@ -6,7 +6,7 @@ from mulo.exchange.reference import read_theta
 from mulo.types import Theta
 
 
-def theta_of(config: Config) -> Theta:
+def configured_theta(config: Config) -> Theta:
     """θ of the checkpoint or reference file where one is given, else a fresh one (for a baseline: its settings)."""
     if config.checkpoint is not None:
         return checkpoint.load(config.checkpoint).theta

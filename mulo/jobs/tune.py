@@ -11,7 +11,7 @@ from mulo import randomness
 from mulo.config import Config
 from mulo.errors import Interrupted, MuloError
 from mulo.evaluation.results import RESULTS
-from mulo.evaluation.tuning import Settings, as_text, best, combinations, theta_of, try_settings
+from mulo.evaluation.tuning import Settings, as_text, baseline_theta, best, combinations, try_settings
 from mulo.jobs.contestants import tuned_width, tuning_of
 from mulo.jobs.context import JobContext
 from mulo.jobs.evaluate import ThetaOf
@@ -43,7 +43,7 @@ def tune(job: JobContext) -> ThetaOf:
         values = ", ".join(f"{name} {value:g}" for name, value in settings.items())
         console.print(f"Best on {task.name}: {values}, training loss {loss:.4f}.", highlight=False)
         chosen[task.architecture, task.width] = settings
-    return lambda network: theta_of(chosen[network.architecture, _tuned_on(config, network)])
+    return lambda network: baseline_theta(chosen[network.architecture, _tuned_on(config, network)])
 
 
 def _tuned_on(config: Config, network: LayeredTask) -> int:

@@ -18,7 +18,7 @@ from mulo.jobs.evaluate import ThetaOf, evaluate
 from mulo.jobs.meta_train import meta_train
 from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
-from mulo.jobs.theta import theta_of
+from mulo.jobs.theta import configured_theta
 from mulo.jobs.tune import tune
 from mulo.jobs.verify import verify
 from mulo.locks import locked
@@ -68,7 +68,7 @@ def _lead(config: Config, console: Console) -> int:
         return plan(config, console)
     # A damaged checkpoint is found before anything is made on disk.
     given = config.mode in ("evaluate", "coordinate_check") and not config.meta_trains
-    theta = theta_of(config) if given else None
+    theta = configured_theta(config) if given else None
     folder = run_directory.open_run(config)
     console.print(f"mulo {config.mode}: {config.optimizer.name} on {config.task.name}, in {folder}", soft_wrap=True)
     if config.mode == "parameters":

@@ -81,8 +81,8 @@ class Estimator:
         self.task, self.optimizer, self.recipe = task, optimizer, recipe
         self.mesh = mesh or particle_mesh(recipe.pairs)
         self._data = data or LaidOut(self.mesh)
-        one = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
-        self.start = jax.jit(shared_out(self.mesh, one, WHOLE, WHOLE, SPLIT))
+        started = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
+        self.start = jax.jit(shared_out(self.mesh, started, WHOLE, WHOLE, SPLIT))
         advance = shared_out(self.mesh, self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
         self._compiled: Any = jax.jit(advance, donate_argnums=1)
         restart = shared_out(self.mesh, partial(restarted, task, optimizer), WHOLE, SPLIT, SPLIT)
@@ -140,14 +140,14 @@ class Estimator:
     ) -> tuple[Training, Losses]:
         """The part of `advance` on one device, all trainings at once or batch by batch."""
 
-        def one(training: Training, given: tuple[Theta, Array, Array]) -> tuple[Training, Losses]:
-            theta, length, key = given
+        def truncation(training: Training, arguments: tuple[Theta, Array, Array]) -> tuple[Training, Losses]:
+            theta, length, key = arguments
             steps = jax.random.split(randomness.branch(key, index), self.recipe.truncation)
             training, losses = unroll(self.task, self.optimizer, theta, training, length, data, steps)
             return training, self._count(losses)
 
         batch = _batch(len(keys) // 2, self.recipe.particles_per_batch)
-        return batched(jax.vmap(one), training, (thetas, lengths, keys), 2 * batch)
+        return batched(jax.vmap(truncation), training, (thetas, lengths, keys), 2 * batch)
 
     def _count(self, losses: Array) -> Losses:
         ceiling = self.recipe.loss_clip
@@ -156,14 +156,14 @@ class Estimator:
         return Losses(clipped.sum(), jnp.sum(clipped >= ceiling, dtype=jnp.int32), non_finite, jnp.int32(losses.size))
 
 
-def _batch(pairs: int, wanted: int | None) -> int:
-    """Pairs of this device that advance at the same time: as many as wanted, or fewer where that shares them evenly."""
-    return next(n for n in range(min(pairs, wanted or pairs), 0, -1) if pairs % n == 0)
+def _batch(pairs: int, most: int | None) -> int:
+    """Pairs of this device that advance at the same time: the largest divisor of `pairs` up to `most`."""
+    return next(n for n in range(min(pairs, most or pairs), 0, -1) if pairs % n == 0)
 
 
 @cache
 def _renewal(recipe: RecipeConfig) -> Any:
-    """One program for all tasks: what is drawn does not depend on them."""
+    """One program for all tasks: the draws do not depend on the task."""
     return jax.jit(partial(renewed, recipe))
 
 
@@ -209,9 +209,9 @@ def _ordered_mean(xi: Theta, weights: Array) -> Theta:
 
 
 def clip_losses(losses: Array, ceiling: float) -> Array:
-    """The rule for inner losses that are not finite or above `ceiling`: they count as `ceiling`.
+    """Inner losses that are not finite or above `ceiling` count as `ceiling`.
 
-    A diverged training thus scores badly but finitely, and cannot poison θ. Two sides that both diverge say nothing
-    about θ, and their difference is 0.
+    A diverged training thus scores badly but finitely, and cannot poison θ. Where both sides diverge, the
+    difference is 0.
     """
     return jnp.where(jnp.isfinite(losses), jnp.minimum(losses, ceiling), ceiling)

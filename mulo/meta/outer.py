@@ -1,4 +1,4 @@
-"""The outer optimizer: AdamW on θ with warm-up and cosine decay, and an explicit place for clipping."""
+"""The outer optimizer: AdamW on θ with warm-up and cosine decay, clipped before or after."""
 
 import optax
 

@@ -33,8 +33,8 @@ class Particles(NamedTuple):
 
 def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int, mesh: Mesh) -> Particles:
     """Particles at their end, so that the first truncation starts them all."""
-    one = jax.eval_shape(lambda: start(task, optimizer, theta, 1, randomness.root(0)))
-    training = jax.tree.map(lambda x: np.zeros((2 * pairs, *x.shape), x.dtype), one)
+    fresh = jax.eval_shape(lambda: start(task, optimizer, theta, 1, randomness.root(0)))
+    training = jax.tree.map(lambda x: np.zeros((2 * pairs, *x.shape), x.dtype), fresh)
     xi = jax.tree.map(lambda x: np.zeros((pairs, *x.shape), x.dtype), theta)
     zeros: Any = np.zeros(pairs, np.int32)
     return place(Particles(training, xi, zeros, zeros.copy()), mesh)
@@ -104,12 +104,12 @@ def _first_xi(recipe: RecipeConfig, xi: Theta, key: Array) -> Theta:
 def restarted(task: Task, optimizer: LearnedOptimizer, theta: Theta, training: Training, renewal: Renewal) -> Training:
     """New parameters and optimizer states for those that start anew, the same on both sides of a pair."""
 
-    def some(training: Training) -> Training:
+    def restart(training: Training) -> Training:
         fresh = jax.vmap(lambda length, key: start(task, optimizer, theta, length, key))(renewal.length, renewal.key)
         return trees.where(both(renewal.ended), both(fresh), training)
 
-    # In most outer steps none has ended, and nothing need be drawn or copied.
-    return jax.lax.cond(renewal.ended.any(), some, lambda training: training, training)
+    # In most outer steps none has ended, and nothing has to be drawn or copied.
+    return jax.lax.cond(renewal.ended.any(), restart, lambda training: training, training)
 
 
 def both(tree: Any) -> Any:
@@ -120,10 +120,10 @@ def both(tree: Any) -> Any:
 def perturbations(theta: Theta, sigma: float, key: Array, pairs: int) -> Theta:
     """[pairs, …] perturbations ε of θ with standard deviation σ, each from its own branch of an outer step's key."""
 
-    def one(key: Array) -> Theta:
+    def perturbation(key: Array) -> Theta:
         return jax.tree.map(lambda x: sigma * x, trees.random_normal(key, theta))
 
-    return jax.vmap(one)(randomness.each(randomness.branch(key, "perturbation"), pairs))
+    return jax.vmap(perturbation)(randomness.each(randomness.branch(key, "perturbation"), pairs))
 
 
 def sides(theta: Theta, epsilon: Theta) -> Theta:

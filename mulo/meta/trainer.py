@@ -67,7 +67,7 @@ class Trainer:
         self._rate = schedule(recipe.outer)
         self._move = jax.jit(self._outer_update)
         # Tasks compile side by side in their first step; afterwards their programs only queue up.
-        # Several processes must queue them in the same order, or they would wait for one another for ever.
+        # Several processes must queue them in the same order, or they would deadlock.
         self._pool = ThreadPoolExecutor(1 if distributed.several() else len(self.tasks))
 
     def initial_theta(self) -> Theta:
@@ -129,7 +129,7 @@ class Trainer:
         """Mean clipped loss of full unrolls of the longest length under θ itself, on 2·pairs held-out seeds per task.
 
         The seeds are the same at every call and never used in meta-training, and data that move on do so from
-        position 0, once per truncation: two θ are compared on equal terms.
+        position 0, once per truncation: all θ are compared on the same seeds and data.
         """
         losses = {task.name: self._full_unroll(e, theta) for e, task in zip(self.estimators, self.tasks, strict=True)}
         per_task = {f"validation_loss/{name}": loss for name, loss in losses.items()}
@@ -151,7 +151,7 @@ class Trainer:
         return float(total) / length
 
     def keep_best(self, state: TrainerState, validation_loss: float) -> TrainerState:
-        """Remembers θ if no earlier one validated better."""
+        """Keeps θ as the best if its validation loss is the lowest so far."""
         if not validation_loss < float(state.best_loss):
             return state
         return state._replace(best_theta=state.theta, best_loss=jnp.float32(validation_loss), best_step=state.step)
@@ -176,10 +176,10 @@ def run(
     Args:
         trainer: what to run.
         state: where to go on from.
-        on_step: told the outer steps done and the meta-loss as soon as a step is done.
+        on_step: receives the outer steps done and the meta-loss after every step.
         record: receives one row of metrics per outer step; row 0 holds the validation of the initial θ.
         save: receives the state every `save_every` steps and at the end.
-        stop_requested: asked after every outer step; when it says yes, the state is saved and returned at once.
+        stop_requested: called after every outer step; where true, the state is saved and returned at once.
     """
     recipe = trainer.recipe
     while int(state.step) < recipe.outer_steps:

@@ -8,7 +8,7 @@ from flax import nnx
 
 from mulo.config.tasks import AttentionConfig, Size
 from mulo.errors import ConfigError
-from mulo.models.layers import ACTIVATIONS, Dense, Embedding, Maker, Norm, layer
+from mulo.models.layers import ACTIVATIONS, Dense, Embedding, Norm, ParameterFactory, layer
 from mulo.parametrization import Role
 from mulo.types import Array, Layer
 
@@ -33,19 +33,19 @@ class SelfAttention(nnx.Module):
         causal: whether a position sees only itself and those before it.
     """
 
-    def __init__(self, config: AttentionConfig, width: int, make: Maker, causal: bool) -> None:
+    def __init__(self, config: AttentionConfig, width: int, make: ParameterFactory, causal: bool) -> None:
         self.size, self.heads, self.causal = head_size(config, width), config.heads, causal
         inner = self.heads * self.size
         self.query = Dense(make, width, inner, Role.HIDDEN, gain=float(config.query_init == "normal"))
         self.key, self.value = (Dense(make, width, inner, Role.HIDDEN) for _ in range(2))
         self.out = Dense(make, inner, width, Role.HIDDEN)
-        self.scale = make.scheme.logit_scale(self.size)
+        self.scale = make.parametrization.logit_scale(self.size)
 
     def layers(self, hidden: Array, prefix: str) -> Layers:
         """[batch, length, width] → the same shape; logits are [batch, heads, length, length], unmasked."""
-        found = [layer(f"{prefix}/{name}", getattr(self, name), hidden) for name in ("query", "key", "value")]
-        yield from found
-        query, key, value = (self._split(projected.preactivation) for projected in found)
+        projections = [layer(f"{prefix}/{name}", getattr(self, name), hidden) for name in ("query", "key", "value")]
+        yield from projections
+        query, key, value = (self._split(projection.preactivation) for projection in projections)
         logits = self.scale * jnp.einsum("bthd,bshd->bhts", query, key)
         yield Layer(f"{prefix}/logits", hidden, logits, None)
         mixed = jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(self._masked(logits)), value)
@@ -73,12 +73,12 @@ class Block(nnx.Module):
         causal: as in `SelfAttention`.
     """
 
-    def __init__(self, config: AttentionConfig, width: int, make: Maker, causal: bool) -> None:
+    def __init__(self, config: AttentionConfig, width: int, make: ParameterFactory, causal: bool) -> None:
         self.attention_norm, self.mlp_norm = Norm(make, width), Norm(make, width)
         self.attention = SelfAttention(config, width, make, causal)
         self.up = Dense(make, width, 4 * width, Role.HIDDEN)
         self.down = Dense(make, 4 * width, width, Role.HIDDEN)
-        self.branch, self.activation = make.scheme.branch, config.activation
+        self.branch, self.activation = make.parametrization.branch, config.activation
 
     def layers(self, hidden: Array, prefix: str) -> Layers:
         """[batch, length, width] → the same shape."""
@@ -96,7 +96,7 @@ class BlockStack(nnx.Module):
 
     positions: Embedding | None
 
-    def __init__(self, config: AttentionConfig, size: Size, make: Maker, causal: bool) -> None:
+    def __init__(self, config: AttentionConfig, size: Size, make: ParameterFactory, causal: bool) -> None:
         self.names = tuple(f"block_{i}" for i in range(1, size.depth + 1))
         for name in self.names:
             setattr(self, name, Block(config, size.width, make, causal))
@@ -105,9 +105,9 @@ class BlockStack(nnx.Module):
     def through_blocks(self, hidden: Array) -> Layers:
         """[batch, length, width] → the same shape; learned positions are added first."""
         if self.positions is not None:
-            places = jnp.arange(hidden.shape[1], dtype=jnp.int32)
-            offsets = self.positions(places)
-            yield Layer("positions", places, offsets, self.positions)
+            indices = jnp.arange(hidden.shape[1], dtype=jnp.int32)
+            offsets = self.positions(indices)
+            yield Layer("positions", indices, offsets, self.positions)
             hidden = hidden + offsets[None]
         for name in self.names:
             hidden = yield from getattr(self, name).layers(hidden, name)

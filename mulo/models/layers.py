@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mulo.parametrization import Parametrization, Role, RoleRule
-from mulo.types import Array, Layer
+from mulo.types import Array, Layer, Shape
 
 
 class Network(Protocol):
@@ -20,7 +20,7 @@ class Network(Protocol):
         """Runs the network and yields each layer's input and pre-activation in turn; the last are the logits."""
 
 
-def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, std: float) -> Array:
+def _draw(distribution: str, key: Array, shape: Shape, mean: float, std: float) -> Array:
     if std == 0:
         return jnp.full(shape, mean, jnp.float32)
     if distribution == "truncated_normal":
@@ -29,30 +29,30 @@ def _draw(distribution: str, key: Array, shape: tuple[int, ...], mean: float, st
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Makes layers whose parameters have the init and the multipliers of their role.
+class ParameterFactory:
+    """Draws parameters with the init and the multipliers of their role.
 
     Attributes:
-        scheme: parametrization that turns roles into numbers.
+        parametrization: turns roles into numbers.
         rngs: source of the parameters' randomness.
         distribution: `normal`, or `truncated_normal` (cut at 2 std, variance not corrected).
         scale_output_bias: applies the output's forward multiplier to its bias too.
     """
 
-    scheme: Parametrization
+    parametrization: Parametrization
     rngs: nnx.Rngs
     distribution: str = "normal"
     scale_output_bias: bool = False
 
-    def parameter(self, shape: tuple[int, ...], role: Role, fan_in: int, window: int = 1, gain: float = 1) -> nnx.Param:
+    def parameter(self, shape: Shape, role: Role, fan_in: int, kernel_area: int = 1, gain: float = 1) -> nnx.Param:
         """A parameter drawn by its rule, its std multiplied by `gain`."""
-        rule = self.scheme.rule(role, fan_in, window)
+        rule = self.parametrization.rule(role, fan_in, kernel_area)
         drawn = _draw(self.distribution, self.rngs.params(), shape, rule.init_mean, gain * rule.init_std)
-        return nnx.Param(drawn, role=role, fan_in=fan_in, window=window, gain=gain)
+        return nnx.Param(drawn, role=role, fan_in=fan_in, kernel_area=kernel_area, gain=gain)
 
     def rule(self, role: Role, fan_in: int) -> RoleRule:
         """The row of the parametrization's table."""
-        return self.scheme.rule(role, fan_in)
+        return self.parametrization.rule(role, fan_in)
 
 
 class Dense(nnx.Module):
@@ -66,7 +66,7 @@ class Dense(nnx.Module):
         gain: factor on the matrix's initial standard deviation.
     """
 
-    def __init__(self, make: Maker, fan_in: int, fan_out: int, role: Role, gain: float = 1) -> None:
+    def __init__(self, make: ParameterFactory, fan_in: int, fan_out: int, role: Role, gain: float = 1) -> None:
         self.kernel = make.parameter((fan_in, fan_out), role, fan_in, gain=gain)
         self.bias = make.parameter((fan_out,), Role.BIAS, fan_in)
         self.forward = make.rule(role, fan_in).forward
@@ -85,7 +85,7 @@ class Dense(nnx.Module):
 class Embedding(nnx.Module):
     """A vector of `size` entries for each of `count` integers."""
 
-    def __init__(self, make: Maker, count: int, size: int) -> None:
+    def __init__(self, make: ParameterFactory, count: int, size: int) -> None:
         self.table = make.parameter((count, size), Role.EMBEDDING, count)
 
     def __call__(self, indices: Array) -> Array:
@@ -100,20 +100,20 @@ class Convolution(nnx.Module):
         make: source of parameters.
         fan_in: input channels.
         fan_out: output channels.
-        size: k.
+        k: side of the kernel.
         role: INPUT or HIDDEN.
-        stride: step of the window.
+        stride: distance between neighbouring positions of the kernel.
     """
 
-    def __init__(self, make: Maker, fan_in: int, fan_out: int, size: int, role: Role, stride: int = 1) -> None:
+    def __init__(self, make: ParameterFactory, fan_in: int, fan_out: int, k: int, role: Role, stride: int = 1) -> None:
         # The factor 2 keeps variances through ReLUs (He et al. 2015, arXiv 1502.01852).
-        self.kernel = make.parameter((size, size, fan_in, fan_out), role, fan_in, size * size, gain=sqrt(2))
+        self.kernel = make.parameter((k, k, fan_in, fan_out), role, fan_in, k * k, gain=sqrt(2))
         self.stride = stride
 
     def linear(self, inputs: Array) -> Array:
         """[batch, height, width, fan_in] → [batch, height/stride, width/stride, fan_out].
 
-        A sum of matrix products, one per place of the window: vmapped over trainings a convolution becomes one of
+        A sum of matrix products, one per entry of the kernel: vmapped over trainings a convolution becomes one of
         groups, which XLA runs on CPUs as plain loops.
         """
         kernel, stride = self.kernel[...], self.stride
@@ -149,7 +149,7 @@ class Norm(nnx.Module):
             image (GroupNorm, Wu & He 2018, arXiv 1803.08494).
     """
 
-    def __init__(self, make: Maker, channels: int, groups: int | None = None) -> None:
+    def __init__(self, make: ParameterFactory, channels: int, groups: int | None = None) -> None:
         self.gain = make.parameter((channels,), Role.NORM, channels)
         self.bias = make.parameter((channels,), Role.BIAS, channels)
         self.groups = groups
@@ -166,7 +166,7 @@ class Norm(nnx.Module):
 
 
 def along(like: Array, vector: Array) -> Array:
-    """[channels] → [1, ..., channels] of the rank of `like`; `jax_numpy_rank_promotion` may forbid to imply it."""
+    """[channels] → [1, ..., channels] of the rank of `like`: `jax_numpy_rank_promotion` may forbid that implicitly."""
     return jnp.expand_dims(vector, tuple(range(like.ndim - 1)))
 
 
@@ -181,9 +181,9 @@ def with_channels(images: Array) -> Array:
     return images if images.ndim == 4 else images[..., None]
 
 
-def layer(name: str, own: Any, inputs: Array) -> Layer:
-    """What an affine layer of a network does to its inputs."""
-    return Layer(name, inputs, own(inputs), own.linear)
+def layer(name: str, module: Any, inputs: Array) -> Layer:
+    """What an affine layer of a network computes from its inputs."""
+    return Layer(name, inputs, module(inputs), module.linear)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

@@ -6,9 +6,9 @@ from math import prod
 from flax import nnx
 
 from mulo.config.tasks import MLPConfig, Size
-from mulo.models.layers import ACTIVATIONS, Dense, Maker, layer
+from mulo.models.layers import ACTIVATIONS, Dense, ParameterFactory, layer
 from mulo.parametrization import Role
-from mulo.types import Array, Layer
+from mulo.types import Array, Layer, Shape
 
 
 class MLP(nnx.Module):
@@ -22,7 +22,7 @@ class MLP(nnx.Module):
         make: source of parameters.
     """
 
-    def __init__(self, config: MLPConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+    def __init__(self, config: MLPConfig, size: Size, shape: Shape, classes: int, make: ParameterFactory) -> None:
         self.names = ("input", *(f"hidden_{i}" for i in range(1, size.depth)), "output")
         self.input = Dense(make, prod(shape), size.width, Role.INPUT)
         for name in self.names[1:-1]:
@@ -34,6 +34,6 @@ class MLP(nnx.Module):
         """Runs the network on [batch, *input_shape]; logits are [batch, classes]."""
         hidden = inputs.reshape(inputs.shape[0], -1)
         for name in self.names:
-            found = layer(name, getattr(self, name), hidden)
-            yield found
-            hidden = ACTIVATIONS[self.activation](found.preactivation)
+            computed = layer(name, getattr(self, name), hidden)
+            yield computed
+            hidden = ACTIVATIONS[self.activation](computed.preactivation)

@@ -7,9 +7,9 @@ from flax import nnx
 from mulo.config.tasks import ResNetConfig, Size
 from mulo.errors import ConfigError
 from mulo.models.attention import Layers
-from mulo.models.layers import ACTIVATIONS, Convolution, Dense, Maker, Norm, layer, with_channels
+from mulo.models.layers import ACTIVATIONS, Convolution, Dense, Norm, ParameterFactory, layer, with_channels
 from mulo.parametrization import Role
-from mulo.types import Array, Layer
+from mulo.types import Array, Layer, Shape
 
 
 class BasicBlock(nnx.Module):
@@ -25,27 +25,27 @@ class BasicBlock(nnx.Module):
         make: source of parameters.
     """
 
-    def __init__(self, config: ResNetConfig, fan_in: int, fan_out: int, stride: int, make: Maker) -> None:
+    def __init__(self, config: ResNetConfig, fan_in: int, fan_out: int, stride: int, make: ParameterFactory) -> None:
         self.first = Convolution(make, fan_in, fan_out, 3, Role.HIDDEN, stride)
         self.second = Convolution(make, fan_out, fan_out, 3, Role.HIDDEN)
         self.first_norm, self.second_norm = (Norm(make, fan_out, config.groups) for _ in range(2))
         same = fan_in == fan_out and stride == 1
         self.shortcut = None if same else Convolution(make, fan_in, fan_out, 1, Role.HIDDEN, stride)
         self.shortcut_norm = None if same else Norm(make, fan_out, config.groups)
-        self.branch, self.activation = make.scheme.branch, config.activation
+        self.branch, self.activation = make.parametrization.branch, config.activation
 
     def layers(self, hidden: Array, prefix: str) -> Layers:
         """[batch, height, width, fan_in] → [batch, height/stride, width/stride, fan_out]."""
-        act, kept = ACTIVATIONS[self.activation], hidden
+        act, skipped = ACTIVATIONS[self.activation], hidden
         if self.shortcut is not None and self.shortcut_norm is not None:
             shortcut = layer(f"{prefix}/shortcut", self.shortcut, hidden)
             yield shortcut
-            kept = self.shortcut_norm(shortcut.preactivation)
+            skipped = self.shortcut_norm(shortcut.preactivation)
         first = layer(f"{prefix}/first", self.first, hidden)
         yield first
         second = layer(f"{prefix}/second", self.second, act(self.first_norm(first.preactivation)))
         yield second
-        return act(kept + self.branch * self.second_norm(second.preactivation))
+        return act(skipped + self.branch * self.second_norm(second.preactivation))
 
 
 class ResNet(nnx.Module):
@@ -59,7 +59,7 @@ class ResNet(nnx.Module):
         make: source of parameters.
     """
 
-    def __init__(self, config: ResNetConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+    def __init__(self, config: ResNetConfig, size: Size, shape: Shape, classes: int, make: ParameterFactory) -> None:
         if size.width % config.groups:
             raise ConfigError.value("task.groups", config.groups, f"a divisor of the width {size.width}")
         self.input = Convolution(make, (*shape, 1)[2], size.width, 3, Role.INPUT)
@@ -67,10 +67,10 @@ class ResNet(nnx.Module):
         names, channels = [], size.width
         for stage in range(config.stages):
             for index in range(size.depth):
-                new = stage > 0 and index == 0
+                halves = stage > 0 and index == 0
                 names.append(f"stage_{stage + 1}_block_{index + 1}")
-                fan_out = 2 * channels if new else channels
-                setattr(self, names[-1], BasicBlock(config, channels, fan_out, 2 if new else 1, make))
+                fan_out = 2 * channels if halves else channels
+                setattr(self, names[-1], BasicBlock(config, channels, fan_out, 2 if halves else 1, make))
                 channels = fan_out
         self.names = tuple(names)
         self.output = Dense(make, channels, classes, Role.OUTPUT)

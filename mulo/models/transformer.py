@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from mulo.config.tasks import AttentionConfig, Size
 from mulo.models.attention import BlockStack
-from mulo.models.layers import Dense, Embedding, Maker, layer
+from mulo.models.layers import Dense, Embedding, ParameterFactory, layer
 from mulo.parametrization import Role
-from mulo.types import Array, Layer
+from mulo.types import Array, Layer, Shape
 
 
 class Transformer(BlockStack):
@@ -20,7 +20,7 @@ class Transformer(BlockStack):
         make: source of parameters.
     """
 
-    def __init__(self, config: AttentionConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+    def __init__(self, config: AttentionConfig, size: Size, shape: Shape, classes: int, make: ParameterFactory) -> None:
         super().__init__(config, size, make, causal=True)
         self.embedding = Embedding(make, classes, size.width)
         self.positions = Embedding(make, shape[0], size.width) if config.positions == "learned" else None

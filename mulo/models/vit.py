@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from mulo.config.tasks import Size, ViTConfig
 from mulo.errors import ConfigError
 from mulo.models.attention import BlockStack
-from mulo.models.layers import Dense, Embedding, Maker, layer, with_channels
+from mulo.models.layers import Dense, Embedding, ParameterFactory, layer, with_channels
 from mulo.parametrization import Role
-from mulo.types import Array, Layer
+from mulo.types import Array, Layer, Shape
 
 
 class ViT(BlockStack):
@@ -21,7 +21,7 @@ class ViT(BlockStack):
         make: source of parameters.
     """
 
-    def __init__(self, config: ViTConfig, size: Size, shape: tuple[int, ...], classes: int, make: Maker) -> None:
+    def __init__(self, config: ViTConfig, size: Size, shape: Shape, classes: int, make: ParameterFactory) -> None:
         super().__init__(config, size, make, causal=False)
         self.patch, (rows, columns, channels) = config.patch, (*shape, 1)[:3]
         if rows % self.patch or columns % self.patch:

@@ -20,7 +20,7 @@ import numpy as np
 from mulo.optimizers.tiles import over_tiles
 from mulo.sharding import WHOLE, Shard
 from mulo.trees import Weight
-from mulo.types import Array
+from mulo.types import Array, Shape
 
 FUSED_HIDDEN = 8
 """Up to this hidden size the layers are written as scalar arithmetic, which XLA fuses into one loop."""
@@ -30,7 +30,7 @@ ACCELERATOR_TILE = 2**17
 """Elsewhere: 16 MB of hidden units at size 32. Chosen from compiled programs (docs/performance.md), not timed."""
 
 
-class MLP(NamedTuple):
+class MLPWeights(NamedTuple):
     """Weights and biases of three layers: [features, H], [H], [H, H], [H], [H, outputs], [outputs]."""
 
     w0: Any
@@ -41,12 +41,12 @@ class MLP(NamedTuple):
     b2: Any
 
 
-def weights(features: int, hidden: int, outputs: int, copies: tuple[int, ...] = ()) -> MLP:
+def weights(features: int, hidden: int, outputs: int, copies: tuple[int, ...] = ()) -> MLPWeights:
     """How fresh weights are drawn: std 1/√fan_in, zero biases; `copies` are leading axes."""
     parts: list[Weight] = []
     for fan_in, fan_out in ((features, hidden), (hidden, hidden), (hidden, outputs)):
         parts += [Weight((*copies, fan_in, fan_out), fan_in**-0.5), Weight((*copies, fan_out))]
-    return MLP(*parts)
+    return MLPWeights(*parts)
 
 
 class Normalizer(NamedTuple):
@@ -71,7 +71,7 @@ class _FirstLayer(NamedTuple):
 
 
 def apply(
-    mlp: MLP,
+    mlp: MLPWeights,
     features: Callable[[Any], Sequence[Array]],
     inputs: Any,
     output: Callable[..., Array],
@@ -116,7 +116,7 @@ def _tile_size() -> int:
     return TILE if jax.default_backend() == "cpu" else ACCELERATOR_TILE
 
 
-def _first_layer(mlp: MLP, features: Sequence[Array], shape: tuple[int, ...], normalizer: Normalizer) -> _FirstLayer:
+def _first_layer(mlp: MLPWeights, features: Sequence[Array], shape: Shape, normalizer: Normalizer) -> _FirstLayer:
     ends = np.cumsum([len(feature) for feature in features])
     weights: list[Array] = []
     scales: dict[int, Array] = {}
@@ -142,7 +142,7 @@ def _normalizers(feature: Array, normalizer: Normalizer) -> Array:
     return jax.lax.rsqrt(normalizer.eps + normalizer.shard.mean(jnp.square(feature), over, keepdims=True))
 
 
-def _fused(mlp: MLP, features: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:
+def _fused(mlp: MLPWeights, features: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:
     planes = [plane for feature in features for plane in feature]
     hidden = [jax.nn.relu(unit) for unit in _sums(planes, weights, base)]
     hidden = [jax.nn.relu(unit) for unit in _sums(hidden, mlp.w1, [mlp.b1])]
@@ -160,7 +160,7 @@ def _sums(planes: Sequence[Array], weights: Array, base: Sequence[Array]) -> lis
     return units
 
 
-def _matrix(mlp: MLP, features: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:
+def _matrix(mlp: MLPWeights, features: Sequence[Array], weights: Array, base: Sequence[Array]) -> list[Array]:
     hidden = jax.nn.relu(sum(base, _dot(weights, jnp.concatenate(features))))
     hidden = jax.nn.relu(_dot(mlp.w1, hidden) + _like(mlp.b1, hidden))
     return list(_dot(mlp.w2, hidden) + _like(mlp.b2, hidden))

@@ -10,7 +10,7 @@ from jax.lax import rsqrt
 from mulo import sharding, trees
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
-from mulo.optimizers.per_parameter_mlp import MLP
+from mulo.optimizers.per_parameter_mlp import MLPWeights
 from mulo.optimizers.scaling import unzip
 from mulo.optimizers.small_fc import SmallFC
 from mulo.optimizers.tensor_update import Rule
@@ -111,7 +111,7 @@ def time_features(step: Array) -> Array:
 
 def read_haiku(arrays: Any) -> Theta:
     """θ by Haiku's names, from what `exchange.haiku` hands on."""
-    mlp = MLP(*(arrays[f"nn/~/{letter}{layer}"] for layer in range(3) for letter in "wb"))
+    mlp = MLPWeights(*(arrays[f"nn/~/{letter}{layer}"] for layer in range(3) for letter in "wb"))
     decays = Decays(arrays["momentum_decays"], arrays["rms_decays"], arrays["adafactor_decays"])
     arrays.refuse_rest()
     return {"mlp": mlp, "decays": decays}

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mulo.optimizers.accumulators import Accumulators
-from mulo.optimizers.tensor_update import statistics
+from mulo.optimizers.tensor_statistics import statistics
 from mulo.sharding import Shard
 from mulo.trees import Weight
 from mulo.types import Array, Params

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import numpy as np
 
 from mulo.optimizers import accumulators, native, per_parameter_mlp
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
-from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
+from mulo.optimizers.per_parameter_mlp import MLPWeights, Normalizer
 from mulo.placement import laid_out_alike
 from mulo.sharding import WHOLE, Shard
 from mulo.types import Array
@@ -46,7 +46,7 @@ class Rule:
 
 def update(
     rule: Rule,
-    mlp: MLP,
+    mlp: MLPWeights,
     decays: Decays,
     gradient: Array,
     parameter: Array,
@@ -82,7 +82,7 @@ def update(
 
 
 def _jax(
-    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators, shard: Shard = WHOLE
+    rule: Rule, mlp: MLPWeights, decays: Decays, gradient: Array, p: Array, state: Accumulators, shard: Shard = WHOLE
 ) -> tuple[Array, Accumulators]:
     if rule.zero_non_finite:
         gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
@@ -92,27 +92,24 @@ def _jax(
     def output(direction: Array, magnitude: Array, *_: Array) -> Array:
         return direction * jnp.exp(rule.exp_mult * magnitude) if rule.exp_mult else direction
 
-    given = accumulators.inputs(gradient, parameter, state, shard)
-    return per_parameter_mlp.apply(mlp, rule.features, given, output, rule.normalizer._replace(shard=shard)), state
+    inputs = accumulators.inputs(gradient, p, state, shard)
+    return per_parameter_mlp.apply(mlp, rule.features, inputs, output, rule.normalizer._replace(shard=shard)), state
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _native(
-    rule: Rule, mlp: MLP, decays: Decays, gradient: Array, parameter: Array, state: Accumulators
+    rule: Rule, mlp: MLPWeights, decays: Decays, gradient: Array, parameter: Array, state: Accumulators
 ) -> tuple[Array, Accumulators]:
     vector = gradient.ndim < 2
     state = state._replace(col=jnp.zeros(1, jnp.float32)) if vector else state
     axes = accumulators.factored_axes(gradient.shape) or (-1, -1)
     call = jax.ffi.ffi_call(
         native.UPDATE,
-        (
-            *(jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in state),
-            jax.ShapeDtypeStruct(gradient.shape, jnp.float32),
-        ),
+        [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in (*state, gradient)],
         vmap_method="broadcast_all",
         input_output_aliases={2 + i: i for i in range(4)},
     )
-    *moved, step = call(
+    *accumulated, step = call(
         gradient,
         parameter,
         *state,
@@ -130,7 +127,7 @@ def _native(
         clip=np.float32(rule.clip),
         exp_mult=np.float32(rule.exp_mult),
     )
-    new = Accumulators(*moved)
+    new = Accumulators(*accumulated)
     return step, new._replace(col=()) if vector else new
 
 
@@ -138,45 +135,3 @@ def _native(
 def _native_jvp(rule: Rule, primals: Any, tangents: Any) -> Any:
     """Where an update is differentiated, it is computed in JAX."""
     return jax.jvp(partial(_jax, rule), primals, tangents)
-
-
-class Statistics(NamedTuple):
-    """Means over a tensor."""
-
-    parameter: Array
-    """of p², []"""
-    momentum: Array
-    """of m, [3]"""
-    second_moment: Array
-    """of v, [1]"""
-    momentum_variance: Array
-    """of (m − its mean)², [3]"""
-    second_moment_spread: Array
-    """of (v − the mean of m)², [3]"""
-
-
-def statistics(parameter: Array, state: Accumulators, shard: Shard = WHOLE) -> Statistics:
-    """What VeLO's LSTM is told of a tensor, from it or from this device's part of it."""
-    p, m, v = parameter, state.momentum, state.second_moment
-    if shard.dimension is None and native.available() and p.size:
-        return _native_statistics(p, m, v)
-    return _jax_statistics(p, m, v, shard)
-
-
-def _jax_statistics(p: Array, m: Array, v: Array, shard: Shard = WHOLE) -> Statistics:
-    axes = tuple(range(1, m.ndim))
-    mean = shard.mean(m, axes, keepdims=True)
-    variance, spread = (shard.mean(jnp.square(x - mean), axes) for x in (m, v))
-    return Statistics(shard.mean(jnp.square(p)), mean.reshape(-1), shard.mean(v, axes), variance, spread)
-
-
-@jax.custom_jvp
-def _native_statistics(p: Array, m: Array, v: Array) -> Statistics:
-    call = jax.ffi.ffi_call(native.STATISTICS, jax.ShapeDtypeStruct((11,), jnp.float32), vmap_method="broadcast_all")
-    first, momentum, second, variance, spread = jnp.split(call(p, m, v), (1, 4, 5, 8))
-    return Statistics(first[0], momentum, second, variance, spread)
-
-
-@_native_statistics.defjvp
-def _native_statistics_jvp(primals: Any, tangents: Any) -> Any:
-    return jax.jvp(_jax_statistics, primals, tangents)

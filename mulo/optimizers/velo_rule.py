@@ -17,7 +17,7 @@ from mulo.errors import ReferenceFileError
 from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tensor_lstm, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.loss_features import LossFeatureState
-from mulo.optimizers.per_parameter_mlp import MLP
+from mulo.optimizers.per_parameter_mlp import MLPWeights
 from mulo.optimizers.scaling import unzip
 from mulo.optimizers.tensor_lstm import LSTMState, TensorLSTM
 from mulo.optimizers.tensor_update import Rule
@@ -159,7 +159,7 @@ def read_haiku(arrays: Any) -> Theta:
     return {"mlp": mlp, "lstm": lstm}
 
 
-def read_haiku_mlp(arrays: Any) -> MLP:
+def read_haiku_mlp(arrays: Any) -> MLPWeights:
     """The per-parameter MLP of VeLO and Celo2, whose first layer Haiku has in parts."""
     stack = "ff_mod_stack/~/"
     parts = [arrays[f"{stack}w0__{i}"] for i in range(_FIRST_LAYER_PARTS)]
@@ -168,4 +168,4 @@ def read_haiku_mlp(arrays: Any) -> MLP:
     except (TypeError, ValueError) as error:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise ReferenceFileError(f"θ has {stack}w0__0 … that do not fit together: {shapes}.") from error
-    return MLP(w0, *(arrays[stack + name] for name in ("b0", "w1", "b1", "w2", "b2")))
+    return MLPWeights(w0, *(arrays[stack + name] for name in ("b0", "w1", "b1", "w2", "b2")))

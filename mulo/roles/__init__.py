@@ -1,4 +1,4 @@
-"""µP for a user's own model: roles and fan-ins are told from its shapes at two widths."""
+"""µP for a user's own model: roles and fan-ins are inferred from its shapes at two widths."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from mulo.errors import ConfigError, RoleError
 from mulo.parametrization import Parametrization
 from mulo.roles.attention import warn_of_attention
 from mulo.roles.case import Case, Given
-from mulo.roles.inference import ROLES, find
+from mulo.roles.inference import ROLES, infer
 from mulo.roles.modules import Modules, modules_of, modules_of_linen
 from mulo.roles.notes import notes_on
 from mulo.roles.parameters import Parameter, parameters
@@ -29,7 +29,7 @@ def parametrize(
     window: Mapping[str, int] | None = None,
     inputs: Any = None,
 ) -> Parametrized:
-    """Finds what every parameter of a model is, and with it its init and the multiplier of its updates.
+    """Infers the role of every parameter of a model, and from it its init and the multiplier of its updates.
 
     A matrix of which both dimensions differ between the two models is `hidden`, one of which only fan-out differs
     `input`, only fan-in `output`. Nothing is guessed: what the shapes leave open is an error that says what to give.
@@ -48,8 +48,8 @@ def parametrize(
     Args:
         model: the model to train: a Flax NNX module, its `nnx.State`, a Linen module with `inputs`, Linen variables, or
             a pytree of arrays whose matrices are [in, out]; concrete, or abstract as `nnx.eval_shape` and
-            `jax.eval_shape` return it. `weight`, which may be [out, in], and kernels that may be a transposed
-            convolution's are asked for, unless the bias beside them tells.
+            `jax.eval_shape` return it. A `weight`, which may be [out, in], and a kernel that may be a
+            transposed convolution's are errors that ask for its layout, unless its bias's shape decides.
         other: the same at another width, wider or narrower; all widths of the family should differ.
         parametrization: `mup`, `sp` or `completep`, or a `Parametrization` with choices of its own.
         blocks: number of residual blocks, which `completep` needs.
@@ -69,22 +69,22 @@ def parametrize(
         RoleError: the models differ in more than their width, or not at all, or a role is open.
         ConfigError: a setting is unknown or misses what it needs.
     """
-    scheme = _scheme(parametrization, blocks)
-    if inputs is not None and not any(isinstance(given, nn.Module) for given in (model, other)):
+    parametrization = _folded(parametrization, blocks)
+    if inputs is not None and not any(isinstance(each, nn.Module) for each in (model, other)):
         raise ConfigError("inputs are for Linen modules, and neither model is one. Leave them out.")
-    (own, modules), (wider, others) = _read(model, inputs), _read(other, inputs)
-    _check_family(own, wider)
+    (first, modules), (second, others) = _read(model, inputs), _read(other, inputs)
+    _check_family(first, second)
     given = Given(roles or {}, fan_in or {}, window or {})
-    _check_given(given, own)
-    rows = tuple(_row(Case.of(path, own, wider, given), scheme) for path in own)
-    warn_of_attention(modules.attention, others.attention, scheme)
-    return Parametrized(scheme, rows, tuple(notes_on(rows, own, scheme, modules.attention)))
+    _check_given(given, first)
+    rows = tuple(_row(Case.of(path, first, second, given), parametrization) for path in first)
+    if parametrization.name != "sp":
+        warn_of_attention(modules.attention, others.attention)
+    return Parametrized(parametrization, rows, tuple(notes_on(rows, first, parametrization, modules.attention)))
 
 
-def _scheme(parametrization: str | Parametrization, blocks: int | None) -> Parametrization:
+def _folded(parametrization: str | Parametrization, blocks: int | None) -> Parametrization:
     if isinstance(parametrization, Parametrization):
-        scheme = parametrization if blocks is None else replace(parametrization, blocks=blocks)
-        return replace(scheme, folded=True)
+        return replace(parametrization, blocks=parametrization.blocks if blocks is None else blocks, folded=True)
     if (parametrization == "completep") != (blocks is not None):
         raise ConfigError.value("blocks", blocks, "the number of residual blocks with completep, None otherwise")
     return Parametrization(parametrization, blocks=1 if blocks is None else blocks, folded=True)
@@ -98,45 +98,45 @@ def _read(model: Any, inputs: Any) -> tuple[dict[str, Parameter], Modules]:
     return parameters(model, modules), modules
 
 
-def _row(case: Case, scheme: Parametrization) -> Row:
-    found = find(case)
-    if found.fan_in is None and (case.path in case.given.fan_in or case.path in case.given.window):
-        raise case.error(f"it is a {found.role}, which has no fan-in or window: leave them out or give its role.")
-    return Row.of(case, found, scheme)
+def _row(case: Case, parametrization: Parametrization) -> Row:
+    inferred = infer(case)
+    if inferred.fan_in is None and (case.path in case.given.fan_in or case.path in case.given.window):
+        raise case.error(f"it is a {inferred.role}, which has no fan-in or window: leave them out or give its role.")
+    return Row.of(case, inferred, parametrization)
 
 
-def _check_family(own: Mapping[str, Parameter], other: Mapping[str, Parameter]) -> None:
-    alone = sorted(set(own) ^ set(other))
+def _check_family(first: Mapping[str, Parameter], second: Mapping[str, Parameter]) -> None:
+    alone = sorted(set(first) ^ set(second))
     if alone:
         raise RoleError(f"Only one of the two models has {_some(alone)}. They may differ in their width alone.")
-    ranks = [path for path in own if len(own[path].shape) != len(other[path].shape)]
+    ranks = [path for path in first if len(first[path].shape) != len(second[path].shape)]
     if ranks:
-        raise RoleError(f"{_shapes(ranks, own, other)}: the two models' ranks differ. Only their width may differ.")
-    _check_growth(own, other)
+        raise RoleError(f"{_shapes(ranks, first, second)}: the two models' ranks differ. Only their width may differ.")
+    _check_growth(first, second)
 
 
-def _check_growth(own: Mapping[str, Parameter], other: Mapping[str, Parameter]) -> None:
-    growing = [path for path in own if any(a < b for a, b in _sizes(own[path], other[path]))]
-    shrinking = [path for path in own if any(a > b for a, b in _sizes(own[path], other[path]))]
+def _check_growth(first: Mapping[str, Parameter], second: Mapping[str, Parameter]) -> None:
+    growing = [path for path in first if any(a < b for a, b in _sizes(first[path], second[path]))]
+    shrinking = [path for path in first if any(a > b for a, b in _sizes(first[path], second[path]))]
     if not growing + shrinking:
-        raise RoleError(f"Both models have the same width: all shapes are equal ({_some(list(own))}). Give another.")
+        raise RoleError(f"Both models have the same width: all shapes are equal ({_some(list(first))}). Give another.")
     if growing and shrinking:
         both = list(dict.fromkeys([growing[0], shrinking[0]]))
         raise RoleError(
-            f"{_shapes(both, own, other)}: from the model to the other one some dimensions grow and some shrink. Give "
+            f"{_shapes(both, first, second)}: from the model to the other some dimensions grow and some shrink. Give "
             "two models of one family, the second wider or narrower in every width."
         )
 
 
-def _sizes(own: Parameter, other: Parameter) -> Iterator[tuple[int, int]]:
-    return zip(own.shape, other.shape, strict=True)
+def _sizes(first: Parameter, second: Parameter) -> Iterator[tuple[int, int]]:
+    return zip(first.shape, second.shape, strict=True)
 
 
-def _check_given(given: Given, own: Mapping[str, Parameter]) -> None:
+def _check_given(given: Given, known: Mapping[str, Parameter]) -> None:
     for name, values in (("roles", given.roles), ("fan_in", given.fan_in), ("window", given.window)):
-        unknown = [path for path in values if path not in own]
+        unknown = [path for path in values if path not in known]
         if unknown:
-            raise ConfigError(f"{name} names {_some(unknown)}, which the model has not: it has {_some(list(own))}.")
+            raise ConfigError(f"{name} names {_some(unknown)}; the model has only {_some(list(known))}.")
     for path, role in given.roles.items():
         if role not in ROLES:
             raise ConfigError.value(f"roles['{path}']", role, f"one of {', '.join(ROLES)}")
@@ -145,8 +145,8 @@ def _check_given(given: Given, own: Mapping[str, Parameter]) -> None:
             raise ConfigError.value(f"fan_in or window of {path}", size, "a whole number from 1")
 
 
-def _shapes(paths: list[str], own: Mapping[str, Parameter], other: Mapping[str, Parameter]) -> str:
-    return "; ".join(f"{path}, {list(own[path].shape)} and {list(other[path].shape)}" for path in paths)
+def _shapes(paths: list[str], first: Mapping[str, Parameter], second: Mapping[str, Parameter]) -> str:
+    return "; ".join(f"{path}, {list(first[path].shape)} and {list(second[path].shape)}" for path in paths)
 
 
 def _some(paths: list[str], most: int = 8) -> str:

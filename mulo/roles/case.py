@@ -1,4 +1,4 @@
-"""One parameter at two widths, with what the user says of it."""
+"""One parameter at two widths, with what the user states about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mulo.roles.parameters import Parameter
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says of parameters, by path."""
+    """What the user states about parameters, by path."""
 
     roles: Mapping[str, str]
     fan_in: Mapping[str, int]
@@ -22,24 +22,24 @@ class Case:
 
     Attributes:
         path: its name.
-        own: it in the model.
-        other: it in the same model at another width.
-        given: what the user says.
+        parameter: in the model.
+        other: the same parameter in the model of the other width.
+        given: what the user states.
         biases: shapes of the bias beside it, in the model and at the other width; None where there is none.
     """
 
     path: str
-    own: Parameter
+    parameter: Parameter
     other: Parameter
     given: Given
     biases: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @classmethod
-    def of(cls, path: str, own: Mapping[str, Parameter], other: Mapping[str, Parameter], given: Given) -> "Case":
+    def of(cls, path: str, first: Mapping[str, Parameter], second: Mapping[str, Parameter], given: Given) -> "Case":
         """The parameter of this path in two models."""
         bias = _bias_beside(path)
-        has_bias = bias != path and bias in own
-        return cls(path, own[path], other[path], given, (own[bias].shape, other[bias].shape) if has_bias else None)
+        biases = (first[bias].shape, second[bias].shape) if bias != path and bias in first else None
+        return cls(path, first[path], second[path], given, biases)
 
     @property
     def leaf(self) -> str:
@@ -53,22 +53,22 @@ class Case:
 
     @property
     def axes(self) -> str | None:
-        """What a module says of its dimensions, in either of the two models."""
-        return self.own.axes or self.other.axes
+        """What each of its dimensions is, where a module of either model states it."""
+        return self.parameter.axes or self.other.axes
 
     @property
     def seen(self) -> bool:
-        """Whether the module that holds it was at hand, in either of the two models."""
-        return self.own.seen or self.other.seen
+        """Whether the module that holds it is known, in either of the two models."""
+        return self.parameter.seen or self.other.seen
 
     @property
     def grows(self) -> tuple[bool, ...]:
         """Which dimensions differ."""
-        return tuple(a != b for a, b in zip(self.own.shape, self.other.shape, strict=True))
+        return tuple(a != b for a, b in zip(self.parameter.shape, self.other.shape, strict=True))
 
     def error(self, problem: str) -> RoleError:
         """Names the parameter and its shapes."""
-        return RoleError(f"{self.path}, {list(self.own.shape)} and {list(self.other.shape)}: {problem}")
+        return RoleError(f"{self.path}, {list(self.parameter.shape)} and {list(self.other.shape)}: {problem}")
 
 
 def _bias_beside(path: str) -> str:

@@ -16,7 +16,7 @@ from mulo.types import Array
 
 
 def is_special(row: Row, leaf: Any) -> bool:
-    """Whether its table does not know how it starts, and it does not start as its kind does."""
+    """Whether the table saw no values of it, and those here are not the ones that its kind starts with."""
     is_open = row.kept is None and has_values(leaf)
     return is_open and not np.all(np.asarray(leaf) == row.start)
 
@@ -36,7 +36,7 @@ def draw(row: Row, leaf: Any, key: Array) -> Any:
         return leaf
     with _beside(leaf):
         fresh = _like(leaf, _fresh(row, leaf, key))
-    if row.kept is None and isinstance(leaf, jax.Array) and not has_values(leaf):  # told when the program runs
+    if row.kept is None and isinstance(leaf, jax.Array) and not has_values(leaf):  # decided when the program runs
         return jnp.where(jnp.all(leaf == row.start), fresh, leaf)
     return fresh
 
@@ -55,12 +55,12 @@ def _normal(key: Array, std: float, shape: tuple[int, ...], dtype: Any) -> Array
 
 
 def _dtype(leaf: Any) -> Any:
-    """JAX's own: float64 of a NumPy array is float32 to it, but under `jax_enable_x64`."""
+    """As JAX has it: float64 of a NumPy array is float32 to it, but under `jax_enable_x64`."""
     return jax.dtypes.canonicalize_dtype(jnp.result_type(leaf))
 
 
 def _without_device(key: Array) -> Array:
-    """The same key, free to go where the parameter is."""
+    """The same key, committed to no device."""
     if isinstance(key, jax.core.Tracer):
         return key
     data: Any = np.asarray(jax.random.key_data(key))
@@ -68,7 +68,7 @@ def _without_device(key: Array) -> Array:
 
 
 def _beside(leaf: Any) -> Any:
-    """Where a committed array is, the draw is put; for others that device is the default meanwhile."""
+    """Where the leaf is on a device but not committed to it: that device is the default during the draw."""
     is_free = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and not leaf.committed
     return jax.default_device(leaf.device) if is_free else nullcontext()
 
@@ -93,7 +93,7 @@ def _like(leaf: Any, fresh: Array) -> Any:
 
 
 def _alike(leaf: Array, fresh: Array) -> Array:
-    """Inside a compiled program: the layout of types where a mesh is set, and what the compiler finds for the rest."""
+    """Inside a compiled program: the layout of its type where a mesh is set, else the one the compiler chooses."""
     if not jax.sharding.get_abstract_mesh().empty:
         fresh = jax.sharding.reshard(fresh, jax.typeof(leaf).sharding)
     return alike(fresh, leaf)

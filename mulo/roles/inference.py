@@ -1,4 +1,4 @@
-"""What a parameter is in its network, told from its shapes at two widths: its role, fan-in and window."""
+"""What a parameter is in its network, inferred from its shapes at two widths: its role, fan-in and window."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ _VECTORS = {"bias": Role.BIAS, "scale": Role.NORM, "gain": Role.NORM}
 _CONSTANTS = {0.0: Role.BIAS, 1.0: Role.NORM}
 
 
-class Found(NamedTuple):
+class Inferred(NamedTuple):
     """What a parameter is."""
 
     role: str
@@ -27,52 +27,52 @@ class Found(NamedTuple):
     """Of matrices and convolutions: one letter per dimension, as in `layouts`."""
 
 
-def find(case: Case) -> Found:
+def infer(case: Case) -> Inferred:
     """Role, fan-in and window of a parameter.
 
     Raises:
-        RoleError: the shapes leave it open, or contradict what the user says.
+        RoleError: the shapes leave it open, or contradict what the user states.
     """
     role = case.given.roles.get(case.path)
     if role in _MATRICES:
-        return _found(case, role, *_sizes_of_given(case, role))
+        return _inferred(case, role, *_sizes_of_given(case, role))
     role = role or _role_of_others(case)
     if role is not None:
-        return Found(role, None, 1)
+        return Inferred(role, None, 1)
     axes = _axes(case)
-    return _found(case, _role(case, axes), size_of(case, axes, "i"), size_of(case, axes, "w"), axes)
+    return _inferred(case, _role(case, axes), size_of(case, axes, "i"), size_of(case, axes, "w"), axes)
 
 
 def kept(case: Case, role: str) -> bool | None:
-    """Whether `initialize` leaves it as it is; None: that depends on the values it will be given.
+    """Whether `initialize` leaves it as it is; None: that depends on the values that `initialize` gets.
 
-    Left are parameters of role `fixed`, and vectors that start at anything but what their kind starts at, unless the
+    Kept are parameters of role `fixed`, and vectors that start at anything but what their kind starts at, unless the
     user gives their role.
     """
     if role not in STARTS or case.path in case.given.roles:
         return role == FIXED
-    is_usual = case.own.is_everywhere(STARTS[role])
+    is_usual = case.parameter.is_everywhere(STARTS[role])
     return None if is_usual is None else not is_usual
 
 
-def _found(case: Case, role: str, fan_in: int, window: int, axes: str | None) -> Found:
-    return Found(role, fan_in, case.given.window.get(case.path, window), axes)
+def _inferred(case: Case, role: str, fan_in: int, window: int, axes: str | None) -> Inferred:
+    return Inferred(role, fan_in, case.given.window.get(case.path, window), axes)
 
 
 def _role_of_others(case: Case) -> Role | str | None:
-    """The role of all that is neither a matrix nor a convolution; None for those."""
+    """The role of what is neither a matrix nor a convolution; None for matrices and convolutions."""
     if case.leaf in _VECTORS:
         return _VECTORS[case.leaf]
     if not any(case.grows):
         return FIXED
     if "embed" in case.leaf and not (named_output(case) and sum(case.grows) == 1):
         return _embedding(case)
-    return _vector(case) if len(case.own.shape) == 1 or _broadcast(case) else None
+    return _vector(case) if len(case.parameter.shape) == 1 or _broadcast(case) else None
 
 
 def _broadcast(case: Case) -> bool:
     """Whether it is a bias or gain kept with dimensions of size 1, such as [1, 1, channels]."""
-    return sum(size > 1 for size in case.own.shape) == 1 and case.own.constant in _CONSTANTS
+    return sum(size > 1 for size in case.parameter.shape) == 1 and case.parameter.constant in _CONSTANTS
 
 
 def _embedding(case: Case) -> Role:
@@ -86,7 +86,7 @@ def _embedding(case: Case) -> Role:
 
 
 def _vector(case: Case) -> Role:
-    constants = {case.own.constant, case.other.constant} - {None}
+    constants = {case.parameter.constant, case.other.constant} - {None}
     roles = {_CONSTANTS.get(constant) for constant in constants if constant is not None}
     role = roles.pop() if len(roles) == 1 else None
     if role is None:
@@ -99,7 +99,7 @@ def _vector(case: Case) -> Role:
 
 
 def _axes(case: Case) -> str:
-    """The layout that is right."""
+    """Its layout, by the shapes or by the fan-in that the user gives; raises RoleError where they leave it open."""
     readings = layouts(case)
     if not readings:
         raise case.error(
@@ -125,8 +125,8 @@ def _role(case: Case, axes: str) -> Role:
 def _sizes_of_given(case: Case, role: str) -> tuple[int, int, str | None]:
     """Fan-in, window and layout of a matrix whose role the user gives."""
     wanted = case.given.fan_in.get(case.path)
-    turned = ["oi"] if len(case.grows) == 2 and case.axes is None else []
-    choices = [[axes for axes in some if role_of(case, axes) == role] for some in (layouts(case), turned)]
+    transposed = ["oi"] if len(case.grows) == 2 and case.axes is None else []
+    choices = [[axes for axes in group if role_of(case, axes) == role] for group in (layouts(case), transposed)]
     readings = choices[0] or choices[1] or layouts(case)
     fitting = [axes for axes in readings if wanted is None or size_of(case, axes, "i") == wanted]
     if wanted is None and not is_settled(case, fitting):

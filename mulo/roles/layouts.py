@@ -22,21 +22,21 @@ _STOCK_EINSUM = re.compile(r"Einsum(_\d+)?")
 
 
 def layouts(case: Case) -> list[str]:
-    """All that it may be, the conventional one first; empty for vectors."""
+    """All possible layouts, the conventional one first; empty for vectors."""
     if case.axes:
         return [case.axes]
-    allowed, others = (_possible(case, some) for some in (_by_name(case), _by_no_convention(len(case.grows))))
+    allowed, others = (_possible(case, readings) for readings in (_by_name(case), _by_no_convention(len(case.grows))))
     return _fitting_bias(case, allowed) or _fitting_bias(case, others) or allowed
 
 
-def _possible(case: Case, axes: list[str]) -> list[str]:
-    """Neither a window nor a stack grows."""
-    return [one for one in axes if not _grow(case, one) & set("ws")]
+def _possible(case: Case, readings: list[str]) -> list[str]:
+    """Those in which neither a window nor a stack grows."""
+    return [axes for axes in readings if not _grow(case, axes) & set("ws")]
 
 
-def is_settled(case: Case, axes: list[str]) -> bool:
+def is_settled(case: Case, readings: list[str]) -> bool:
     """Whether all these layouts come to the same role, fan-in and window."""
-    return len({(role_of(case, one), size_of(case, one, "i"), size_of(case, one, "w")) for one in axes}) == 1
+    return len({(role_of(case, axes), size_of(case, axes, "i"), size_of(case, axes, "w")) for axes in readings}) == 1
 
 
 def role_of(case: Case, axes: str) -> Role | None:
@@ -46,7 +46,7 @@ def role_of(case: Case, axes: str) -> Role | None:
 
 def size_of(case: Case, axes: str, letter: str) -> int:
     """Product of the dimensions of one kind, in the model: `i` is fan-in, `w` the size of the window."""
-    return math.prod(size for axis, size in zip(axes, case.own.shape, strict=True) if axis == letter)
+    return math.prod(size for axis, size in zip(axes, case.parameter.shape, strict=True) if axis == letter)
 
 
 def named_output(case: Case) -> bool:
@@ -54,14 +54,14 @@ def named_output(case: Case) -> bool:
     return bool(_OUTPUT_NAMES.search(case.parent if case.leaf == "embedding" else case.leaf))
 
 
-def question(case: Case, axes: list[str]) -> str:
+def question(case: Case, readings: list[str]) -> str:
     """Asks which layout it is, with what to type for each."""
-    readings = [f"as {_written(one)} it is {role_of(case, one)}: {_typed(case, one, axes)}" for one in axes]
+    texts = [f"as {_written(axes)} it is {role_of(case, axes)}: {_typed(case, axes, readings)}" for axes in readings]
     if len(case.grows) == 2 and not case.grows[0]:
-        readings.append(f"as [vocabulary, width] it is embedding: roles={{'{case.path}': 'embedding'}}")
+        texts.append(f"as [vocabulary, width] it is embedding: roles={{'{case.path}': 'embedding'}}")
     return (
-        f"the shapes do not say which dimensions are summed over. Give what is right of: {'; '.join(readings)}; "
-        f"otherwise roles={{'{case.path}': …}} and fan_in=. Flax's modules say it themselves: give those of NNX "
+        f"the shapes do not say which dimensions are summed over. Give what is right of: {'; '.join(texts)}; "
+        f"otherwise roles={{'{case.path}': …}} and fan_in=. Flax's modules state it: give those of NNX "
         "instead of their arrays, those of Linen with inputs=."
     )
 
@@ -99,11 +99,11 @@ def _grow(case: Case, axes: str) -> set[str]:
     return {axis for axis, grows in zip(axes, case.grows, strict=True) if grows}
 
 
-def _fitting_bias(case: Case, axes: list[str]) -> list[str]:
+def _fitting_bias(case: Case, readings: list[str]) -> list[str]:
     """A bias has the shape of what is not summed over, at both widths; some libraries add dimensions of size 1."""
-    shapes = (case.own.shape, case.other.shape)
+    shapes = (case.parameter.shape, case.other.shape)
     biases = case.biases and [[size for size in bias if size > 1] for bias in case.biases]
-    return [one for one in axes if biases == [_not_summed(one, shape) for shape in shapes]]
+    return [axes for axes in readings if biases == [_not_summed(axes, shape) for shape in shapes]]
 
 
 def _not_summed(axes: str, shape: tuple[int, ...]) -> list[int]:
@@ -114,13 +114,13 @@ def _written(axes: str) -> str:
     return f"[{', '.join(_WORDS[axis] for axis in axes)}]"
 
 
-def _typed(case: Case, axes: str, others: list[str]) -> str:
+def _typed(case: Case, axes: str, readings: list[str]) -> str:
     """The arguments that single it out."""
     role, fan_in, window = role_of(case, axes), size_of(case, axes, "i"), size_of(case, axes, "w")
-    alike = [one for one in others if size_of(case, one, "i") == fan_in]
+    alike = [reading for reading in readings if size_of(case, reading, "i") == fan_in]
     typed = [f"fan_in={{'{case.path}': {fan_in}}}"]
-    if {role_of(case, one) for one in alike} != {role}:
+    if {role_of(case, reading) for reading in alike} != {role}:
         typed.insert(0, f"roles={{'{case.path}': '{role}'}}")
-    if window > 1 and any(size_of(case, one, "w") != window for one in alike):
+    if window > 1 and any(size_of(case, reading, "w") != window for reading in alike):
         typed.append(f"window={{'{case.path}': {window}}}")
     return ", ".join(typed)

@@ -1,4 +1,4 @@
-"""What modules of Flax say of their parameters' dimensions and of their attention, by path."""
+"""What modules of Flax state about their parameters' dimensions and of their attention, by path."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Attention(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """What a layer says of its kernel."""
+    """What a layer states about its kernel."""
 
     axes: str
     """One letter per dimension."""
@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
 
 @dataclass(frozen=True)
 class Modules:
-    """The modules of a model, as far as they were at hand.
+    """The modules of a model that are known.
 
     Attributes:
         kernels: those of layers, by their own path.
@@ -47,7 +47,7 @@ class Modules:
     paths: set[str] = field(default_factory=set)
 
     def axes(self, path: str, shape: tuple[int, ...]) -> str | None:
-        """What the layer says of a parameter; dimensions before its own are a stack."""
+        """What the layer states about a parameter; dimensions before its own are a stack."""
         kernel = self.kernels.get(path)
         is_known = kernel is not None and kernel.shape in (None, shape[len(shape) - len(kernel.axes) :])
         return kernel.axes.rjust(len(shape), "s") if kernel is not None and is_known else None
@@ -85,8 +85,8 @@ def modules_of_linen(module: nn.Module, inputs: Any) -> tuple[Any, Modules]:
     """
     if inputs is None:
         raise ConfigError(
-            "inputs=None is not possible: a Linen module has parameters once it is called. Give what it is called "
-            "with, such as inputs=jax.ShapeDtypeStruct((1, 28, 28, 1), 'float32') or inputs=(images, False)."
+            "inputs=None is invalid: a Linen module has parameters once it is called. Give its arguments, "
+            "such as inputs=jax.ShapeDtypeStruct((1, 28, 28, 1), 'float32') or inputs=(images, False)."
         )
     variables = None
     if module.scope is not None:
@@ -103,10 +103,10 @@ def _shapes(module: nn.Module, inputs: Any) -> Any:
     arrays = {i: x for i, x in enumerate(leaves) if hasattr(x, "shape")}
 
     def init(arrays: dict[int, Any]) -> Any:
-        given = jax.tree.unflatten(treedef, [arrays.get(i, x) for i, x in enumerate(leaves)])
-        if isinstance(given, Mapping):
-            return module.init(jax.random.key(0), **given)
-        return module.init(jax.random.key(0), *(given if isinstance(given, tuple) else (given,)))
+        arguments = jax.tree.unflatten(treedef, [arrays.get(i, x) for i, x in enumerate(leaves)])
+        if isinstance(arguments, Mapping):
+            return module.init(jax.random.key(0), **arguments)
+        return module.init(jax.random.key(0), *(arguments if isinstance(arguments, tuple) else (arguments,)))
 
     return jax.eval_shape(init, arrays)
 
@@ -122,14 +122,14 @@ def _watching(seen: Modules) -> Callable[..., Any]:
 
 
 def _note(seen: Modules, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    name, own = "/".join(module.path), meta.unbox(module.variables).get("params", {})
+    name, params = "/".join(module.path), meta.unbox(module.variables).get("params", {})
     seen.paths.add(name)
     equation = kwargs.get("einsum_str") or next((x for x in args if isinstance(x, str)), None)
     axes = _kernel_axes(module, equation)
     if axes is not None:
-        seen.kernels[_join(name, "kernel")] = Kernel(axes, tuple(own["kernel"].shape))
+        seen.kernels[_join(name, "kernel")] = Kernel(axes, tuple(params["kernel"].shape))
     if isinstance(module, nn.MultiHeadDotProductAttention):
-        head_size, kind = own["query"]["kernel"].shape[-1], f"linen.{type(module).__name__}"
+        head_size, kind = params["query"]["kernel"].shape[-1], f"linen.{type(module).__name__}"
         seen.attention[name] = Attention(module.attention_fn, head_size, kind)
 
 
@@ -147,8 +147,8 @@ def _kernel_axes(module: Any, equation: str | None = None) -> str | None:
         case nn.DenseGeneral():
             return _general(module.batch_dims, module.axis, module.features)
         case nnx.Conv() | nnx.ConvTranspose() | nn.Conv() | nn.ConvTranspose():
-            is_turned = getattr(module, "transpose_kernel", False)
-            return "w" * np.size(module.kernel_size) + ("oi" if is_turned else "io")
+            is_transposed = getattr(module, "transpose_kernel", False)
+            return "w" * np.size(module.kernel_size) + ("oi" if is_transposed else "io")
         case nn.ConvLocal():
             return "s" * np.size(module.kernel_size) + "io"
         case nnx.Einsum() | nn.Einsum():
@@ -163,8 +163,8 @@ def _kernel_shape(module: Any) -> tuple[int, ...] | None:
     return getattr(module, "kernel_shape", None)
 
 
-def _general(batch: Any, summed: Any, kept: Any) -> str:
-    return "s" * _count(batch) + "i" * _count(summed) + "o" * _count(kept)
+def _general(batch: Any, summed: Any, features: Any) -> str:
+    return "s" * _count(batch) + "i" * _count(summed) + "o" * _count(features)
 
 
 def _count(dimensions: Any) -> int:

@@ -1,4 +1,4 @@
-"""What a person should know of a parametrized model beyond its table."""
+"""What a user should know of a parametrized model beyond its table."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -11,32 +11,32 @@ _KEYS = {"query": "key", "q_proj": "k_proj", "wq": "wk", "q": "k"}
 
 
 def notes_on(
-    rows: Sequence[Row], own: Mapping[str, Parameter], scheme: Parametrization, attention: Collection[str]
+    rows: Sequence[Row], model: Mapping[str, Parameter], parametrization: Parametrization, attention: Collection[str]
 ) -> Iterator[str]:
     """One sentence or two each; `attention` are the paths of attention modules that were looked at."""
     outputs = [row.path for row in rows if row.role == Role.OUTPUT]
-    if scheme.name != "sp" and not outputs:
+    if parametrization.name != "sp" and not outputs:
         yield "No parameter is an output: if it is the embedding's matrix too, multiply the logits by 1/fan_in."
-    if scheme.name != "sp" and scheme.output_init == "zeros" and len(outputs) > 1:
+    if parametrization.name != "sp" and parametrization.output_init == "zeros" and len(outputs) > 1:
         yield (
             f"{', '.join(outputs)} all start at 0. Side by side that is fine, but one after the other none learns: "
             "then give parametrization=Parametrization('mup', output_init='normal') of mulo.parametrization."
         )
-    if scheme.name == "completep":
-        yield f"Multiply what every residual block adds by 1/{scheme.blocks}: shapes do not show the branches."
+    if parametrization.name == "completep":
+        yield f"Multiply what every residual block adds by 1/{parametrization.blocks}: shapes do not show the branches."
     unseen = sorted(set(_attention(rows)) - set(attention))
-    if scheme.name != "sp" and unseen:
+    if parametrization.name != "sp" and unseen:
         yield (
             f"{', '.join(unseen)}: where heads grow, µP divides attention's logits by d_head. Flax's own divides by "
             "√d_head, and arrays do not show which it is."
         )
-    vectors = [row for row in rows if row.start is not None and own[row.path].is_everywhere(row.start) is False]
-    keeps = [row for row in vectors if row.kept]
-    if keeps:
-        yield kept_sentence(keeps)
-    moved = [row.path for row in vectors if not row.kept]
-    if moved:
-        yield f"initialize sets {', '.join(moved)} to the start of the given role; `fixed` keeps the model's own."
+    vectors = [row for row in rows if row.start is not None and model[row.path].is_everywhere(row.start) is False]
+    kept = [row for row in vectors if row.kept]
+    if kept:
+        yield kept_sentence(kept)
+    overwritten = [row.path for row in vectors if not row.kept]
+    if overwritten:
+        yield f"initialize sets {', '.join(overwritten)} to the start of the given role; `fixed` keeps the model's own."
 
 
 def _attention(rows: Sequence[Row]) -> Iterator[str]:

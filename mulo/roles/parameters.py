@@ -1,4 +1,4 @@
-"""Reads a user's model: its parameters by path, and what each of their dimensions is where a module says so.
+"""Reads a user's model: its parameters by path, and what each of their dimensions is where a module states it.
 
 Axes are written as one letter per dimension: `i` is summed over (fan-in), `o` is not (fan-out), `w` is a convolution's
 window, `s` a stack of independent layers.
@@ -27,7 +27,7 @@ class Parameter(NamedTuple):
     values: Any
     """The array, where its values are at hand."""
     axes: str | None
-    """One letter per dimension, where a module of Flax says it."""
+    """One letter per dimension, where a module of Flax states it."""
     seen: bool
     """Whether a module of the user's own holds it, as opposed to an array of which nothing is known."""
 
@@ -61,7 +61,7 @@ def leaf_names(tree: Any) -> list[str | None]:
 
 
 def is_linen(tree: Any) -> bool:
-    """Whether these are the variables that Linen's `init` returns, with parameters as one collection among others."""
+    """Whether these are variables that Linen's `init` returns, with parameters as one collection among others."""
     return isinstance(tree, Mapping) and isinstance(tree.get(LINEN), Mapping)
 
 
@@ -83,13 +83,13 @@ def parameters(tree: Any, modules: Modules | None = None) -> dict[str, Parameter
         raise RoleError("A Linen module has no parameters of its own: give its variables, such as its `init` returns.")
     modules, tree = modules or Modules(), tree_of(tree)
     pairs = zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)
-    found = {name: _parameter(name, leaf, modules) for name, leaf in pairs if name is not None}
-    if not found:
+    by_path = {name: _parameter(name, leaf, modules) for name, leaf in pairs if name is not None}
+    if not by_path:
         raise RoleError("The model has no parameters: give a Flax NNX module, Linen variables or a pytree of arrays.")
-    empty = [name for name, parameter in found.items() if 0 in parameter.shape]
+    empty = [name for name, parameter in by_path.items() if 0 in parameter.shape]
     if empty:
         raise RoleError(f"{', '.join(empty)}: a dimension has size 0, so nothing can be scaled. Leave it out.")
-    return found
+    return by_path
 
 
 def _parameter(path: str, leaf: Any, modules: Modules) -> Parameter:

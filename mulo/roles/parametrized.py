@@ -28,12 +28,12 @@ class Parametrized(Mapping[str, Multiplier]):
     """A model's parameters with their roles; `print` shows the table. As a mapping it is that of its multipliers.
 
     Attributes:
-        scheme: the parametrization, with the output's forward multiplier folded into init and update.
+        parametrization: the parametrization, with the output's forward multiplier folded into init and update.
         rows: one per parameter.
         notes: what the table cannot show, in sentences.
     """
 
-    scheme: Parametrization
+    parametrization: Parametrization
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
@@ -45,8 +45,8 @@ class Parametrized(Mapping[str, Multiplier]):
         one give the two in turn, `parametrize(other, model)`. Paths are the same whether optimizers get the state of an
         NNX module or its pure dictionary, Linen's variables (`params/…`) or their parameters alone.
         """
-        own = {row.path: row.multiplier for row in self.rows}
-        return own | {f"{LINEN}/{path}": multiplier for path, multiplier in own.items()}
+        by_path = {row.path: row.multiplier for row in self.rows}
+        return by_path | {f"{LINEN}/{path}": multiplier for path, multiplier in by_path.items()}
 
     def __getitem__(self, path: str) -> Multiplier:
         return self.multipliers[path]
@@ -82,13 +82,13 @@ class Parametrized(Mapping[str, Multiplier]):
         return model
 
     def _check(self, model: Any) -> None:
-        found = {path: parameter.shape for path, parameter in parameters(model).items()}
+        shapes = {path: parameter.shape for path, parameter in parameters(model).items()}
         known = {row.path: row.shape for row in self.rows}
-        wrong = sorted(path for path in found.keys() | known.keys() if found.get(path) != known.get(path))
+        wrong = sorted(path for path in shapes.keys() | known.keys() if shapes.get(path) != known.get(path))
         if wrong:
             path = wrong[0]
             raise RoleError(
-                f"{path} is {_size(found.get(path))} here and {_size(known.get(path))} in the table: initialize takes "
+                f"{path} is {_size(shapes.get(path))} here and {_size(known.get(path))} in the table: initialize takes "
                 "the first of the two models that parametrize was given; for the other one, parametrize(other, model)."
             )
 
@@ -103,7 +103,7 @@ class Parametrized(Mapping[str, Multiplier]):
 
     def __rich__(self) -> Group:
         """The table and the notes."""
-        table = Table(title=f"{self.scheme.name}: {len(self.rows)} parameters", title_justify="left")
+        table = Table(title=f"{self.parametrization.name}: {len(self.rows)} parameters", title_justify="left")
         for column in _COLUMNS:
             table.add_column(column, justify="left" if column in _COLUMNS[:2] else "right", overflow="fold")
         for row in self.rows:

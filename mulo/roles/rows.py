@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mulo.parametrization import Parametrization, Role, RoleRule
 from mulo.roles.case import Case
-from mulo.roles.inference import FIXED, STARTS, Found, kept
+from mulo.roles.inference import FIXED, STARTS, Inferred, kept
 from mulo.types import Multiplier
 
 
@@ -31,13 +31,12 @@ class Row(NamedTuple):
     """Whether `initialize` leaves it as it is; None: a vector whose values were not at hand, so it looks at them."""
 
     @classmethod
-    def of(cls, case: Case, found: Found, scheme: Parametrization) -> "Row":
-        """Looks up the numbers of what was found."""
-        is_fixed = found.role == FIXED
-        rule = None if is_fixed else scheme.rule(Role(found.role), found.fan_in or 1, found.window)
-        shapes = case.own.shape, case.other.shape
-        remains = kept(case, found.role)
-        return cls(case.path, str(found.role), *shapes, found.fan_in, found.window, rule, found.axes, remains)
+    def of(cls, case: Case, inferred: Inferred, parametrization: Parametrization) -> "Row":
+        """Looks up the numbers of a role."""
+        role, fan_in, window, axes = inferred
+        rule = None if role == FIXED else parametrization.rule(Role(role), fan_in or 1, window)
+        shapes = case.parameter.shape, case.other.shape
+        return cls(case.path, str(role), *shapes, fan_in, window, rule, axes, kept(case, role))
 
     @property
     def start(self) -> float | None:
@@ -53,8 +52,8 @@ class Row(NamedTuple):
 
 def kept_sentence(rows: Sequence[Row]) -> str:
     """Of vectors that `initialize` leaves as they are although their kind starts at something else."""
-    said = ", ".join(f"{row.path} (a {row.role}, whose kind starts at {row.start:g})" for row in rows)
+    vectors = ", ".join(f"{row.path} (a {row.role}, whose kind starts at {row.start:g})" for row in rows)
     return (
-        f"initialize keeps {said}: its values are the model's own. To have it set all the same give "
-        f"roles={{'{rows[0].path}': '{rows[0].role}'}}; 'fixed' keeps it without a word."
+        f"initialize keeps {vectors}: its values are the model's own. To set it all the same, give "
+        f"roles={{'{rows[0].path}': '{rows[0].role}'}}; 'fixed' keeps it without this warning."
     )

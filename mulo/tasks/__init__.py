@@ -8,7 +8,7 @@ from mulo.config import TaskBase
 from mulo.config.registry import imported
 from mulo.config.tasks import Size
 from mulo.errors import ConfigError
-from mulo.models.layers import Maker, Network
+from mulo.models.layers import Network, ParameterFactory
 from mulo.parametrization import Parametrization
 from mulo.tasks.augmentation import Reparametrized
 from mulo.tasks.supervised import SupervisedTask
@@ -22,7 +22,7 @@ def make_tasks(
     widths: Sequence[int] | None = None,
     depths: Sequence[int] | None = None,
 ) -> list[SupervisedTask]:
-    """One task per size of network: every width at every depth, those of the configuration where none are given.
+    """One task per size of network: every width at every depth, by default those of the configuration.
 
     Raises:
         ConfigError: the network cannot read this data, or cannot have such a width.
@@ -30,7 +30,7 @@ def make_tasks(
     _check_kind(config, dataset)
     tasks = [_task(config, parametrization, dataset, size) for size in config.sizes(widths, depths)]
     for task in tasks:
-        task.multipliers  # noqa: B018  a width that does not go with the other settings is refused now
+        task.multipliers  # noqa: B018  building the network refuses an invalid width now
     return tasks
 
 
@@ -43,15 +43,15 @@ def augmented(tasks: Sequence[SupervisedTask], config: TaskBase) -> Sequence[Tas
 
 def _check_kind(config: TaskBase, dataset: Dataset) -> None:
     if dataset.kind not in config.reads:
-        given = f"{dataset.name} ({dataset.kind})"
+        name = f"{dataset.name} ({dataset.kind})"
         kinds = " or ".join(config.reads)
         advice = "Text: stdlib_text, lm1b. Images: fashion_mnist_8x8, fashion_mnist, cifar10, imagenet32, imagenet64."
-        raise ConfigError.value("data", given, f"data of {kinds} for a task={config.architecture}", advice)
+        raise ConfigError.value("data", name, f"data of {kinds} for a task={config.architecture}", advice)
 
 
-def _scheme(config: TaskBase, parametrization: str, size: Size) -> Parametrization:
+def _parametrization(config: TaskBase, name: str, size: Size) -> Parametrization:
     return Parametrization(
-        parametrization,
+        name,
         config.bias_init,
         config.output_init,
         embedding_std=getattr(config, "embedding_std", 1.0),
@@ -59,15 +59,14 @@ def _scheme(config: TaskBase, parametrization: str, size: Size) -> Parametrizati
     )
 
 
-def _task(config: TaskBase, parametrization: str, dataset: Dataset, size: Size) -> SupervisedTask:
-    scheme, network = _scheme(config, parametrization, size), imported(config.network)
+def _task(config: TaskBase, name: str, dataset: Dataset, size: Size) -> SupervisedTask:
+    parametrization, network = _parametrization(config, name, size), imported(config.network)
 
     def build(rngs: nnx.Rngs) -> Network:
-        make = Maker(scheme, rngs, config.weight_init, config.scale_output_bias)
-        made: Network = network(config, size, dataset.input_shape, dataset.classes, make)
-        return made
+        make = ParameterFactory(parametrization, rngs, config.weight_init, config.scale_output_bias)
+        return network(config, size, dataset.input_shape, dataset.classes, make)
 
-    return SupervisedTask(config.architecture, build, dataset, config.batch_size, scheme, size.width, size.depth)
+    return SupervisedTask(config.architecture, build, dataset, config.batch_size, parametrization, *size)
 
 
 __all__ = ["Parametrization", "Reparametrized", "SupervisedTask", "augmented", "make_tasks"]

@@ -1,8 +1,8 @@
-"""Task augmentation by reparametrized weights, so that a θ does not count on one scale of parameters and gradients.
+"""Task augmentation by reparametrized weights, so that θ does not rely on one scale of parameters and gradients.
 
 Source: Celo (Moudgil et al. 2025, arXiv 2501.12670) after VeLO (Metz et al. 2022, arXiv 2211.09760): the optimizer sees
 φ = w/a and its gradient a·∂L/∂w, with factors a drawn anew for every training, log-uniform between 1/largest and
-largest. The network computes with w = a·φ: at initialization it is what it would be without.
+largest. The network computes with w = a·φ: at initialization it is the same as without.
 """
 
 import math

@@ -18,26 +18,26 @@ from mulo.types import Array, Batch, Dataset, Layer, Multiplier, Multipliers, Pa
 FULL_LOSS_EXAMPLES = 10_000
 """How many fixed examples of a split `full_loss` averages over (all there are, if fewer)."""
 FULL_LOSS_LABELS = 32_768
-"""Where an example has several labels, as text has: no more than so many of them."""
+"""At most this many labels, where an example has several, as text has."""
 _CHUNK_FLOATS = 4_000_000
 """`full_loss` goes through the examples in chunks whose widest activation has at most this many floats."""
 
 
 @dataclass(frozen=True)
 class NetworkParameter:
-    """What is known of a parameter before it is drawn."""
+    """One parameter, known before it is drawn."""
 
     role: Role
     shape: tuple[int, ...]
     fan_in: int
-    window: int
+    kernel_area: int
     rule: RoleRule
     init_std: float
     """The rule's, times the layer's gain."""
 
     @property
     def multiplier(self) -> Multiplier:
-        """Of its updates; convolutions are [*window, fan_in, fan_out]."""
+        """Of its updates; convolutions are [*kernel, fan_in, fan_out]."""
         axes = "w" * (len(self.shape) - 2) + "io" if len(self.shape) > 1 else None
         return replace(self.rule.update, axes=axes, shape=self.shape)
 
@@ -51,7 +51,7 @@ class SupervisedTask:
         build: makes the network from its `nnx.Rngs`; called under a trace.
         dataset: where the batches come from.
         batch_size: examples per minibatch.
-        scheme: the model's parametrization.
+        parametrization: of the model.
         width: the model's width, for reports.
         depth: number of its hidden layers or blocks, for reports.
     """
@@ -60,7 +60,7 @@ class SupervisedTask:
     build: Callable[[nnx.Rngs], Network]
     dataset: Dataset
     batch_size: int
-    scheme: Parametrization
+    parametrization: Parametrization
     width: int
     depth: int
 
@@ -68,11 +68,6 @@ class SupervisedTask:
     def name(self) -> str:
         """Such as `mlp_w128_d3`."""
         return f"{self.architecture}_w{self.width}_d{self.depth}"
-
-    @property
-    def parametrization(self) -> str:
-        """Such as `mup`."""
-        return self.scheme.name
 
     @cached_property
     def _abstract(self) -> tuple[Any, Any]:
@@ -96,9 +91,9 @@ class SupervisedTask:
         }
 
     def _parameter(self, variable: Any) -> NetworkParameter:
-        rule = self.scheme.rule(variable.role, variable.fan_in, variable.window)
+        rule = self.parametrization.rule(variable.role, variable.fan_in, variable.kernel_area)
         std = variable.gain * rule.init_std
-        return NetworkParameter(variable.role, variable.shape, variable.fan_in, variable.window, rule, std)
+        return NetworkParameter(variable.role, variable.shape, variable.fan_in, variable.kernel_area, rule, std)
 
     @cached_property
     def multipliers(self) -> Multipliers:
@@ -153,6 +148,6 @@ class SupervisedTask:
 
     def _widest(self, inputs: Array) -> int:
         """Floats per example of the widest pre-activation."""
-        one = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
-        found = nnx.eval_shape(lambda x: [layer.preactivation for layer in self.build(nnx.Rngs(0)).layers(x)], one)
-        return max(math.prod(x.shape) for x in found)
+        example = jax.ShapeDtypeStruct((1, *inputs.shape[1:]), inputs.dtype)
+        layers = nnx.eval_shape(lambda x: [layer.preactivation for layer in self.build(nnx.Rngs(0)).layers(x)], example)
+        return max(math.prod(x.shape) for x in layers)

@@ -203,7 +203,7 @@ DAMAGED = [
     ("imagenet32", "train_data_batch_7.npz", cut, "cannot be read as an npz file"),
     ("imagenet32", "train_data_batch_7.npz", flip, "cannot be read as an npz file"),
     ("imagenet32", "val_data.npz", pickled, "cannot be read as an npz file"),
-    ("imagenet32", "val_data.npz", narrow, r"holds uint8 \(2, 768\); allowed is uint8 \(any, 3072\)"),
+    ("imagenet32", "val_data.npz", narrow, r"holds uint8 \(2, 768\); expected uint8 \(any, 3072\)"),
     ("imagenet32", "val_data.npz", without_labels, "cannot be read as an npz file"),
     ("imagenet32", "val_data.npz", from_zero, "holds labels outside 1 … 1000"),
 ]

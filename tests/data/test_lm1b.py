@@ -159,7 +159,7 @@ def test_streamed_it_draws_windows_of_the_text_and_moves_on(streamed):
 
 
 def test_streamed_a_text_without_a_window_is_refused(published, model):
-    with pytest.raises(DataError, match=r"data\.sequence_length=100000 is not possible"):
+    with pytest.raises(DataError, match=r"data\.sequence_length=100000 is invalid"):
         load(settings(published, tokenizer_path=str(model), in_memory_gib=0.0, sequence_length=100_000))
 
 

@@ -75,7 +75,7 @@ def test_training_and_held_out_examples_are_disjoint(dataset):
 
 
 def test_unknown_split_is_refused(dataset):
-    with pytest.raises(DataError, match="split=valid is not possible: allowed is one of train, test"):
+    with pytest.raises(DataError, match="split=valid is invalid; expected one of train, test"):
         dataset.fixed(dataset.arrays, "valid", 1)
 
 

@@ -139,7 +139,7 @@ def config(parametrization="completep", **changes):
 def test_the_tasks_have_the_depths_at_the_one_width_and_complete_ps_factor():
     chosen = config()
     tasks = job._tasks(chosen, chosen.task, load(StdlibTextDataConfig(sequence_length=8)))
-    assert [(task.width, task.depth, task.scheme.branch) for task in tasks] == [(8, 2, 1 / 2), (8, 4, 1 / 4)]
+    assert [(task.width, task.depth, task.parametrization.branch) for task in tasks] == [(8, 2, 1 / 2), (8, 4, 1 / 4)]
 
 
 @pytest.mark.parametrize(("over", "width"), [("width", True), ("depth", False)])
@@ -207,9 +207,11 @@ def test_the_last_block_of_a_transformer_moves_alike_under_complete_p_alone():
     adam = AdamW(name="mu_adam", parametrization="mup", learning_rate=0.02)
     settings = {"times": (2,), "seeds": 4, "key": root(0), "over": "depth"}
     slopes = {}
-    for scheme in ("completep", "mup"):
-        tasks = make_tasks(task, scheme, dataset, depths=(2, 8))
-        rows = check.coordinate_check(tasks, adam, adam.init(root(0)), inputs, names=("mu_adam", scheme), **settings)
-        slopes |= {(scheme, row.measure, row.layer): row.slope for row in rows.itertuples()}
+    for parametrization in ("completep", "mup"):
+        tasks = make_tasks(task, parametrization, dataset, depths=(2, 8))
+        rows = check.coordinate_check(
+            tasks, adam, adam.init(root(0)), inputs, names=("mu_adam", parametrization), **settings
+        )
+        slopes |= {(parametrization, row.measure, row.layer): row.slope for row in rows.itertuples()}
     assert abs(slopes["completep", check.MEASURES[0], "block_last/up"]) < 0.2
     assert slopes["mup", check.MEASURES[0], "block_last/up"] > 0.5

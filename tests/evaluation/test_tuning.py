@@ -11,7 +11,7 @@ from mulo import randomness
 from mulo.config import MLPConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.evaluation.rollout import rollout
-from mulo.evaluation.tuning import as_text, best, combinations, theta_of, try_settings
+from mulo.evaluation.tuning import as_text, baseline_theta, best, combinations, try_settings
 from mulo.optimizers import AdamW
 from mulo.tasks import make_tasks
 
@@ -49,7 +49,7 @@ def test_a_setting_that_diverged_is_never_the_best():
     assert best(losses[:2], ["a"]) == ({"a": 1.0}, math.inf)
 
 
-def test_theta_of_settings_is_the_baselines_own():
+def test_baseline_theta_is_the_baselines_own():
     own = AdamW(learning_rate=0.3, b1=0.8, b2=0.7, weight_decay=0.1).init(KEY)
-    made = theta_of({"learning_rate": 0.3, "b1": 0.8, "b2": 0.7, "weight_decay": 0.1})
+    made = baseline_theta({"learning_rate": 0.3, "b1": 0.8, "b2": 0.7, "weight_decay": 0.1})
     jax.tree.map(np.testing.assert_array_equal, made, own)

@@ -72,8 +72,8 @@ def test_attention_logits_over_the_root_of_the_head_size(monkeypatch):
 def test_a_readout_without_its_forward_multiplier(monkeypatch):
     right = Parametrization.rule
 
-    def wrong(self, role, fan_in, window=1):
-        found = right(self, role, fan_in, window)
+    def wrong(self, role, fan_in, kernel_area=1):
+        found = right(self, role, fan_in, kernel_area)
         return found._replace(forward=1.0) if role is Role.OUTPUT else found
 
     monkeypatch.setattr(Parametrization, "rule", wrong)

@@ -144,7 +144,7 @@ def test_array_left_over_is_named(config, shapes):
 @pytest.mark.parametrize("setting", ["hidden_size", "lstm_hidden_size", "param_inits"])
 def test_settings_of_another_size_are_named(setting):
     config = dataclasses.replace(VELO, **{setting: 64})
-    with pytest.raises(ReferenceFileError, match=f"{setting}={getattr(VELO, setting)}, and the settings say 64"):
+    with pytest.raises(ReferenceFileError, match=f"{setting}={getattr(VELO, setting)}; expected 64"):
         read_haiku(drawn(VELO_SHAPES), config)
 
 

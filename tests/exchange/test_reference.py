@@ -231,7 +231,7 @@ def test_pickled_content_is_refused_not_run(tmp_path, arrays):
 
 def test_other_architecture_is_named(tmp_path):
     path = saved(tmp_path / "celo9.npz", {"config/architecture": np.array("celo9")})
-    with pytest.raises(ReferenceFileError, match="architecture celo9; mulo replays small_fc, velo and celo2"):
+    with pytest.raises(ReferenceFileError, match="architecture celo9; mulo replays small_fc, velo, celo2"):
         read_reference(path)
 
 

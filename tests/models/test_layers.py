@@ -9,14 +9,14 @@ from flax import nnx
 from mulo.config import TransformerConfig
 from mulo.errors import ConfigError
 from mulo.models.attention import SelfAttention
-from mulo.models.layers import Convolution, Dense, Maker, Norm
+from mulo.models.layers import Convolution, Dense, Norm, ParameterFactory
 from mulo.parametrization import Parametrization, Role
 
 KEY = jax.random.key(0)
 
 
-def maker(name="mup", **options):
-    return Maker(Parametrization(name, **options), nnx.Rngs(jax.random.key(1)))
+def factory(name="mup", **options):
+    return ParameterFactory(Parametrization(name, **options), nnx.Rngs(jax.random.key(1)))
 
 
 def shaken(model, key=KEY):
@@ -31,7 +31,7 @@ def shaken(model, key=KEY):
 
 @pytest.mark.parametrize("groups", [None, 2])
 def test_norms_equal_flaxs(groups):
-    own = shaken(Norm(maker(), 6, groups))
+    own = shaken(Norm(factory(), 6, groups))
     rngs = nnx.Rngs(0)
     flaxs = (
         nnx.LayerNorm(6, epsilon=1e-5, rngs=rngs) if groups is None else nnx.GroupNorm(6, 2, epsilon=1e-5, rngs=rngs)
@@ -43,7 +43,7 @@ def test_norms_equal_flaxs(groups):
 
 @pytest.mark.parametrize(("length", "stride", "size"), [(8, 1, 3), (8, 2, 3), (7, 2, 3), (8, 2, 1), (5, 1, 5)])
 def test_convolutions_equal_xlas(length, stride, size, jit):
-    own = Convolution(maker(), 4, 6, size, Role.HIDDEN, stride)
+    own = Convolution(factory(), 4, 6, size, Role.HIDDEN, stride)
     inputs, names = jax.random.normal(KEY, (3, length, length + 2, 4)), ("NHWC", "HWIO", "NHWC")
 
     def both(inputs):
@@ -56,15 +56,15 @@ def test_convolutions_equal_xlas(length, stride, size, jit):
 
 @pytest.mark.parametrize(("role", "update"), [(Role.INPUT, 1), (Role.HIDDEN, 1 / 64)])
 def test_convolutions_start_with_the_variance_of_he_and_move_by_their_channels(role, update):
-    kernel = Convolution(maker(), 64, 100, 3, role).kernel
+    kernel = Convolution(factory(), 64, 100, 3, role).kernel
     assert float(jnp.std(kernel[...])) == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
-    assert Parametrization("mup").rule(kernel.role, kernel.fan_in, kernel.window).update == update
+    assert float(Parametrization("mup").rule(kernel.role, kernel.fan_in, kernel.kernel_area).update) == update
 
 
 @pytest.mark.parametrize(("name", "scale"), [("mup", 1 / 4), ("completep", 1 / 4), ("sp", 1 / 2)])
 @pytest.mark.parametrize("causal", [True, False])
 def test_attention_equals_jaxs_under_the_parametrizations_scale(name, scale, causal, jit):
-    own = shaken(SelfAttention(TransformerConfig(heads=3), 12, maker(name), causal))
+    own = shaken(SelfAttention(TransformerConfig(heads=3), 12, factory(name), causal))
     inputs = jax.random.normal(KEY, (2, 5, 12))
 
     def heads(dense):
@@ -80,27 +80,27 @@ def test_attention_equals_jaxs_under_the_parametrizations_scale(name, scale, cau
 
 
 def test_heads_and_width_are_independent():
-    own = SelfAttention(TransformerConfig(heads=3, head_size=5), 8, maker(), causal=True)
+    own = SelfAttention(TransformerConfig(heads=3, head_size=5), 8, factory(), causal=True)
     assert own.query.kernel.shape == (8, 15)
     assert own.out.kernel.shape == (15, 8)
     assert own.out.kernel.fan_in == 15
     assert own.scale == 1 / 5
     with pytest.raises(ConfigError, match=r"task\.heads=3 .* a divisor of the width 8"):
-        SelfAttention(TransformerConfig(heads=3), 8, maker(), causal=True)
+        SelfAttention(TransformerConfig(heads=3), 8, factory(), causal=True)
 
 
 def test_queries_may_start_at_zero():
-    own = SelfAttention(TransformerConfig(heads=2, query_init="zeros"), 8, maker(), causal=True)
+    own = SelfAttention(TransformerConfig(heads=2, query_init="zeros"), 8, factory(), causal=True)
     assert not np.any(own.query.kernel[...])
     assert np.all(np.any(own.key.kernel[...], axis=0))
 
 
 def test_embeddings_have_the_std_they_are_given():
-    drawn = maker("sp", embedding_std=0.02).parameter((300, 50), Role.EMBEDDING, 300)
+    drawn = factory("sp", embedding_std=0.02).parameter((300, 50), Role.EMBEDDING, 300)
     assert float(jnp.std(drawn[...])) == pytest.approx(0.02, rel=0.02)
 
 
 def test_dense_works_on_the_last_axis():
-    own = shaken(Dense(maker(), 4, 3, Role.HIDDEN))
+    own = shaken(Dense(factory(), 4, 3, Role.HIDDEN))
     inputs = jax.random.normal(KEY, (2, 5, 4))
     np.testing.assert_allclose(own(inputs)[1, 2], own(inputs[1, 2]), rtol=1e-5)

@@ -10,7 +10,7 @@ from flax import nnx
 
 from mulo.config import MLPConfig
 from mulo.config.tasks import Size
-from mulo.models.layers import Maker, run
+from mulo.models.layers import ParameterFactory, run
 from mulo.models.mlp import MLP
 from mulo.parametrization import Parametrization
 
@@ -19,7 +19,7 @@ EVERYTHING_DRAWN = {"bias_init": "normal", "output_init": "normal"}
 
 
 def network(config, name="mup", key=0, **options):
-    make = Maker(
+    make = ParameterFactory(
         Parametrization(name, **options), nnx.Rngs(jax.random.key(key)), config.weight_init, config.scale_output_bias
     )
     return MLP(config, Size(WIDTH, config.depth), SHAPE, CLASSES, make)
@@ -147,7 +147,7 @@ def test_weight_init_chooses_the_distribution(jit):
             Size(100, config.depth),
             (1,),
             2,
-            Maker(Parametrization("sp"), nnx.Rngs(jax.random.key(0)), distribution),
+            ParameterFactory(Parametrization("sp"), nnx.Rngs(jax.random.key(0)), distribution),
         )
         return model.hidden_1.kernel[...]
 

@@ -11,7 +11,7 @@ from flax import nnx
 from mulo.config import ResNetConfig, TransformerConfig, ViTConfig
 from mulo.config.tasks import Size
 from mulo.errors import ConfigError
-from mulo.models.layers import Maker, run
+from mulo.models.layers import ParameterFactory, run
 from mulo.models.resnet import ResNet
 from mulo.models.transformer import Transformer
 from mulo.models.vit import ViT
@@ -20,14 +20,14 @@ from mulo.parametrization import Parametrization
 KEY, LENGTH, VOCABULARY = jax.random.key(0), 6, 11
 
 
-def maker(name, blocks=2):
-    scheme = Parametrization(name, output_init="normal", blocks=blocks)
-    return Maker(scheme, nnx.Rngs(jax.random.key(1)))
+def factory(name, blocks=2):
+    parametrization = Parametrization(name, output_init="normal", blocks=blocks)
+    return ParameterFactory(parametrization, nnx.Rngs(jax.random.key(1)))
 
 
 def transformer(name="mup", **options):
     config = TransformerConfig(**{"depth": 2, "heads": 2, **options})
-    return Transformer(config, Size(8, config.depth), (LENGTH,), VOCABULARY, maker(name))
+    return Transformer(config, Size(8, config.depth), (LENGTH,), VOCABULARY, factory(name))
 
 
 def tokens(key=KEY):
@@ -36,7 +36,7 @@ def tokens(key=KEY):
 
 def vit(name="mup", **options):
     config = ViTConfig(**{"depth": 2, "heads": 2, "patch": 2, **options})
-    return ViT(config, Size(8, config.depth), (4, 6), 5, maker(name))
+    return ViT(config, Size(8, config.depth), (4, 6), 5, factory(name))
 
 
 def images():
@@ -45,7 +45,7 @@ def images():
 
 def resnet(name="mup", **options):
     config = ResNetConfig(**{"depth": 2, "stages": 2, "groups": 2, **options})
-    return ResNet(config, Size(8, config.depth), (4, 6), 5, maker(name, config.blocks(config.depth)))
+    return ResNet(config, Size(8, config.depth), (4, 6), 5, factory(name, config.blocks(config.depth)))
 
 
 MODELS = {"transformer": (transformer, tokens), "vit": (vit, images), "resnet": (resnet, images)}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mulo.optimizers import per_parameter_mlp
-from mulo.optimizers.per_parameter_mlp import MLP, Normalizer
+from mulo.optimizers.per_parameter_mlp import MLPWeights, Normalizer
 
 SHAPES = [
     (),
@@ -34,7 +34,7 @@ def draw(rng, *shape):
 
 def mlp_of(rng, inputs):
     sizes = [(inputs, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, OUTPUTS)]
-    return MLP(*(draw(rng, *shape) for size in sizes for shape in (size, size[1:])))
+    return MLPWeights(*(draw(rng, *shape) for size in sizes for shape in (size, size[1:])))
 
 
 def features_of(rng, shape):
@@ -128,7 +128,7 @@ def test_hidden_size_chooses_the_form(hidden, form, monkeypatch):
             per_parameter_mlp, name, lambda *given, name=name: chosen.append(name) or [jnp.zeros((4,))] * 2
         )
     rng = np.random.default_rng(0)
-    mlp = MLP(draw(rng, 1, hidden), *(draw(rng, hidden) for _ in range(5)))
+    mlp = MLPWeights(draw(rng, 1, hidden), *(draw(rng, hidden) for _ in range(5)))
     per_parameter_mlp.apply(mlp, lambda inputs: inputs, [draw(rng, 1, 4)], lambda first, _: first, WHOLE_TENSOR)
     assert chosen == [form]
 

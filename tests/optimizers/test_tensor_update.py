@@ -21,6 +21,7 @@ from mulo.optimizers import (
     native,
     per_parameter_mlp,
     small_fc_rule,
+    tensor_statistics,
     tensor_update,
     velo_rule,
 )
@@ -55,7 +56,7 @@ DECAYS = accumulators.Decays(jnp.array([0.9, 0.99, 0.999]), jnp.array([0.95]), j
 def mlp_of(rng, inputs, hidden, outputs):
     sizes = [(inputs, hidden), (hidden, hidden), (hidden, outputs)]
     parts = [np.float32(rng.standard_normal(shape) / 3) for size in sizes for shape in (size, size[1:])]
-    return per_parameter_mlp.MLP(*map(jnp.asarray, parts))
+    return per_parameter_mlp.MLPWeights(*map(jnp.asarray, parts))
 
 
 def given(name, hidden, shape, seed=0):
@@ -163,7 +164,7 @@ def test_statistics_are_those_of_numpy(shape, form, monkeypatch):
     m, v = (np.float64(x).reshape(len(x), -1) for x in (state.momentum, state.second_moment))
     mean = m.mean(1)
     expected = [np.mean(np.float64(p) ** 2), mean, v.mean(1), m.var(1), np.mean((v - mean[:, None]) ** 2, 1)]
-    for found, wanted in zip(tensor_update.statistics(p, state), expected, strict=True):
+    for found, wanted in zip(tensor_statistics.statistics(p, state), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-7 * np.max(np.abs(m)) ** 2)
 
 

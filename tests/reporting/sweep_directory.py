@@ -63,13 +63,13 @@ def _status(status, reason):
 def write_results(folder, settings, rows, curves, old):
     """results.csv, the `old` one without initial losses, and curves.npz with curves that fall to the final loss."""
     folder.mkdir(parents=True)
-    scheme, arrays = settings["optimizer"]["parametrization"], {}
+    parametrization, arrays = settings["optimizer"]["parametrization"], {}
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow((OLD_COLUMNS if old else COLUMNS).split(","))
         for width, steps, seed, loss in rows:
             status = "finished" if np.isfinite(loss) else f"diverged({steps // 2})"
-            head, meta_seed, losses = (settings["name"], scheme, "mlp"), settings["seed"], curve(steps, loss)
+            head, meta_seed, losses = (settings["name"], parametrization, "mlp"), settings["seed"], curve(steps, loss)
             if old:
                 writer.writerow((*head, width, 3, steps, seed, loss, loss + 0.1, status))
             else:
@@ -77,7 +77,7 @@ def write_results(folder, settings, rows, curves, old):
                 initial = float(np.float32(losses[0])) if curves else np.nan
                 ends = {"initial": initial, "train": loss, "test": loss + 0.1}
                 writer.writerows((*head, split, own, status) for split, own in ends.items())
-            arrays.setdefault(f"{settings['name']}/{scheme}/w{width}/d3/n{steps}", []).append(losses)
+            arrays.setdefault(f"{settings['name']}/{parametrization}/w{width}/d3/n{steps}", []).append(losses)
     for key, own in list(arrays.items()):
         arrays[key] = np.array(own, np.float32)
         points = np.linspace(0, arrays[key].shape[1] - 1, 5).astype(int)

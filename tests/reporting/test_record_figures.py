@@ -64,10 +64,16 @@ def test_names_of_methods_keep_their_colours_and_variants_are_lighter():
 def test_a_coordinate_check_has_a_panel_per_method_with_meta_seeds_averaged(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(style, "save", lambda drawn, stem: seen.append(drawn))
-    for name, scheme, seed, factor in (("µLO_M", "mup", 0, 1.0), ("LO_M", "sp", 0, 0.5), ("LO_M", "sp", 1, 1.5)):
+    for name, parametrization, seed, factor in (
+        ("µLO_M", "mup", 0, 1.0),
+        ("LO_M", "sp", 0, 0.5),
+        ("LO_M", "sp", 1, 1.5),
+    ):
         folder = tmp_path / f"{name}{seed}"
         sweep.write_job(folder, sweep.config(name, seed, sweep.sweep_head(figure="coordinate_check", claims=[])), [])
-        CHANGES.write(changes({16: factor, 64: 2 * factor}, parametrization=scheme), folder / "coordinate_check.csv")
+        CHANGES.write(
+            changes({16: factor, 64: 2 * factor}, parametrization=parametrization), folder / "coordinate_check.csv"
+        )
     figures.figure(gather(jobs_of(tmp_path)), tmp_path / "figure", "Title")
     panels = {axes.get_title().split("\n")[0]: axes for axes in seen[0].axes}
     assert set(panels) == {"LO_M in SP", "µLO_M in µP"}

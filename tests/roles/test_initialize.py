@@ -183,14 +183,14 @@ def test_the_user_may_have_them_set_or_keep_them_without_a_note():
     assert not fixed.notes
 
 
-@pytest.mark.parametrize("scheme", ["mup", NORMAL])
-def test_a_table_that_saw_no_values_looks_at_those_it_initializes(scheme, jit):
-    found = table(described, parametrization=scheme)
+@pytest.mark.parametrize("parametrization", ["mup", NORMAL])
+def test_a_table_that_saw_no_values_looks_at_those_it_initializes(parametrization, jit):
+    found = table(described, parametrization=parametrization)
     assert not found.notes
     with pytest.warns(UserWarning, match=re.escape("initialize keeps dt/bias (a bias, whose kind starts at 0), late")):
         fresh = found.initialize(net(8), KEY)
     compiled = jit(found.initialize)(net(8), KEY)
-    expected = table(parametrization=scheme).initialize(net(8), KEY)
+    expected = table(parametrization=parametrization).initialize(net(8), KEY)
     for tree in (fresh, compiled):
         for a, b in zip(flat(tree), flat(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -229,11 +229,11 @@ def test_multipliers_carry_the_shape_that_they_are_for():
     assert {path: found.multipliers[path].shape for path in shapes} == shapes
     assert {path: found.multipliers[f"params/{path}"].shape for path in shapes} == shapes
     completep = table(parametrization="completep", blocks=4).multipliers["dt/kernel"]
-    assert (completep, completep.weight_decay, completep.epsilon) == (1 / 8, 8, 1 / 32)
+    assert (float(completep), completep.weight_decay, completep.epsilon) == (1 / 8, 8, 1 / 32)
 
 
 def test_the_table_is_itself_the_mapping_of_its_multipliers():
     found = table()
     assert dict(found) == found.multipliers
-    assert found["dt/kernel"] == 1 / 8
+    assert float(found["dt/kernel"]) == 1 / 8
     assert "unknown" not in found

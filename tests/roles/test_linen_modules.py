@@ -132,7 +132,7 @@ def test_a_users_own_linen_module_keeps_the_convention():
 
 
 def test_what_is_missing_or_too_much_is_said():
-    with pytest.raises(ConfigError, match=r"inputs=None is not possible.*inputs=jax.ShapeDtypeStruct"):
+    with pytest.raises(ConfigError, match=r"inputs=None is invalid.*inputs=jax.ShapeDtypeStruct"):
         mulo.parametrize(Decoder(8), Decoder(16))
     with pytest.raises(ConfigError, match="inputs are for Linen modules"):
         mulo.parametrize({"a": jnp.zeros((8, 8))}, {"a": jnp.zeros((9, 9))}, inputs=IMAGES)

@@ -237,12 +237,12 @@ STD = {  # of the parameters whose entries are drawn, µP with zero output and i
     "sp": {"blocks/0/kernel": 5**-0.5, "hidden/kernel": WIDE**-0.5, "output/kernel": WIDE**-0.5},
     "normal": {"blocks/0/kernel": 5**-0.5, "hidden/kernel": WIDE**-0.5, "output/kernel": 1 / WIDE},
 }
-SCHEMES = {"mup": "mup", "sp": "sp", "normal": Parametrization("mup", output_init="normal")}
+PARAMETRIZATIONS = {"mup": "mup", "sp": "sp", "normal": Parametrization("mup", output_init="normal")}
 
 
 @pytest.mark.parametrize("name", STD)
 def test_initialize_draws_by_the_table_and_leaves_what_is_fixed(name):
-    model, found = parametrized(parametrization=SCHEMES[name])
+    model, found = parametrized(parametrization=PARAMETRIZATIONS[name])
     model.hidden.bias[...] = jnp.ones(WIDE)
     model.norm.mean[...] = jnp.full(WIDE, 7.0)
     assert found.initialize(model, jax.random.key(3)) is model

@@ -10,7 +10,7 @@ from flax import nnx
 import mulo
 from mulo.config import MLPConfig
 from mulo.config.tasks import Size
-from mulo.models.layers import Maker, run
+from mulo.models.layers import ParameterFactory, run
 from mulo.models.mlp import MLP
 from mulo.optimizers import AdamW
 from mulo.optimizers.transformation import transformation
@@ -96,9 +96,9 @@ def test_without_the_multipliers_it_does_not(jit):
     assert found["output"] > 0.4
 
 
-def mulos_mlp(width, scheme):
+def mulos_mlp(width, parametrization):
     def build():
-        return MLP(MLPConfig(), Size(width, 2), (INPUTS,), CLASSES, Maker(scheme, nnx.Rngs(0)))
+        return MLP(MLPConfig(), Size(width, 2), (INPUTS,), CLASSES, ParameterFactory(parametrization, nnx.Rngs(0)))
 
     return nnx.split(nnx.jit(build)())
 
@@ -111,9 +111,9 @@ def plain_mlp(params, x):
 
 
 def test_a_folded_output_is_the_same_function_as_a_forward_multiplier(jit):
-    scheme = Parametrization("mup", output_init="normal")
-    (graph, state), (_, wider) = (mulos_mlp(width, scheme) for width in (32, 64))
-    forward = {"/".join(path): scheme.rule(v.role, v.fan_in).update for path, v in nnx.to_flat_state(state)}
+    parametrization = Parametrization("mup", output_init="normal")
+    (graph, state), (_, wider) = (mulos_mlp(width, parametrization) for width in (32, 64))
+    forward = {"/".join(path): parametrization.rule(v.role, v.fan_in).update for path, v in nnx.to_flat_state(state)}
     folded = mulo.parametrize(state, wider).multipliers
     params = nnx.to_pure_dict(state)
     params["output"]["kernel"] /= 32
@@ -147,9 +147,11 @@ MUP = {
 
 @pytest.mark.parametrize("base", [1, 64])
 def test_rules_are_those_of_the_mup_package(base):
-    scheme = Parametrization("mup", output_init="normal")
+    parametrization = Parametrization("mup", output_init="normal")
     width, mult = 256, 256 / base
-    rows, of_base = ({row.path: row for row in table(n, parametrization=scheme)[0].rows} for n in (width, base))
+    rows, of_base = (
+        {row.path: row for row in table(n, parametrization=parametrization)[0].rows} for n in (width, base)
+    )
     assert rows.keys() == MUP.keys()
     for path, (rate, forward, std) in MUP.items():
         # A forward multiplier that is folded scales std and, under Adam, updates (Yang et al. 2022, lemma J.1).

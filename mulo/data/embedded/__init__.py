@@ -1,4 +1,4 @@
-"""Fashion-MNIST averaged to 8×8 pixels, shipped with mulo; ATTRIBUTION.md tells its origin."""
+"""Fashion-MNIST averaged to 8×8 pixels, shipped with mulo; its origin is in ATTRIBUTION.md."""
 
 import hashlib
 import zipfile
@@ -20,10 +20,10 @@ SHA256 = "c7d046b53133f86c5125200a186aab84996c46dbdc814dffad820c8da982a112"
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
     """SHA-256 over the bytes of the four arrays in the order of KEYS, as 64 hex digits."""
-    seen = hashlib.sha256()
+    checksum = hashlib.sha256()
     for key in KEYS:
-        seen.update(np.ascontiguousarray(arrays[key]).tobytes())
-    return seen.hexdigest()
+        checksum.update(np.ascontiguousarray(arrays[key]).tobytes())
+    return checksum.hexdigest()
 
 
 @cache

@@ -64,11 +64,11 @@ def half_pixels() -> np.ndarray:
 
 
 def check(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises DataError if the arrays are not the shipped ones: MNIST's own files have the same shapes."""
-    found = digest(arrays)
-    if found != SHA256:
+    """Raises DataError if the arrays are not the shipped ones: the files of MNIST have the same shapes."""
+    actual = digest(arrays)
+    if actual != SHA256:
         raise DataError(
-            f"The arrays made have SHA-256 {found}, expected is {SHA256}: the IDX files are not "
+            f"The arrays made have SHA-256 {actual}; expected {SHA256}: the IDX files are not "
             "the published Fashion-MNIST, or this script has changed. Nothing was written."
         )
 
