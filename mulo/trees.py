@@ -44,6 +44,12 @@ def _is_box(node: Any) -> bool:
     return isinstance(node, nnx.Variable | AxisMetadata | Complex)
 
 
+def unzip(pairs: Any, like: Any) -> tuple[Any, Any]:
+    """From a tree of pairs, one pair at each leaf of `like`, to a pair of trees."""
+    first, second = (jax.tree.map(lambda _, pair, i=i: pair[i], like, pairs) for i in range(2))
+    return first, second
+
+
 def where(mask: Array, yes: Any, no: Any) -> Any:
     """Chooses whole entries along the leading axes that `mask` has; every leaf starts with those axes."""
 

@@ -20,7 +20,7 @@ from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update, velo
 from mulo.optimizers.accumulators import Accumulators, Decays, TensorInputs
 from mulo.optimizers.celo2 import Celo2
 from mulo.optimizers.orthogonalized import orthogonalize
-from mulo.optimizers.scaling import decayed_weights, unzip
+from mulo.optimizers.scaling import decayed_weights
 from mulo.optimizers.tensor_update import Rule
 from mulo.placement import laid_out_alike
 from mulo.sharding import Shard, Shards
@@ -74,7 +74,7 @@ def scale_by_direction(theta: Theta, orthogonal: bool) -> optax.GradientTransfor
             return laid_out_alike(normalize, (direction,), g), accumulated
 
         laid_out = sharding.by_path(shards, updates)
-        directions, tensors = unzip(jax.tree.map(direct, updates, params, state.tensors, laid_out), updates)
+        directions, tensors = trees.unzip(jax.tree.map(direct, updates, params, state.tensors, laid_out), updates)
         return directions, DirectionState(tensors)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
-from mulo import sharding
+from mulo import sharding, trees
 from mulo.errors import MultiplierError
-from mulo.optimizers.scaling import by_path, unzip
+from mulo.optimizers.scaling import by_path
 from mulo.placement import laid_out_alike
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multiplier, Multipliers, Params
@@ -54,7 +54,7 @@ def nesterov(decay: Array | float) -> optax.GradientTransformation:
             m = decay * m + (1 - decay) * g
             return decay * m / ahead + (1 - decay) * g / now, m
 
-        moved, momentum = unzip(jax.tree.map(move, updates, state.momentum), updates)
+        moved, momentum = trees.unzip(jax.tree.map(move, updates, state.momentum), updates)
         return moved, MomentumState(state.step + 1, momentum)
 
     return optax.GradientTransformation(init_fn, update_fn)

@@ -1,10 +1,9 @@
-"""Multipliers of updates, looked up by path, and the dtypes that updates are computed in."""
+"""Multipliers of updates, looked up by path."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from mulo import trees
@@ -68,19 +67,3 @@ def scaled_epsilon(multipliers: Multipliers) -> optax.GradientTransformation:
     return optax.stateless(
         lambda updates, params: jax.tree.map(lambda u, c: u / c.epsilon, updates, by_path(multipliers, updates))
     )
-
-
-def float32(tree: Any) -> Any:
-    """Casts every leaf: optimizers compute in float32 whatever the parameters are kept in."""
-    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
-
-
-def cast_like(updates: Any, like: Any) -> Any:
-    """Gives every leaf the dtype found at the same place of `like`."""
-    return jax.tree.map(lambda update, x: update.astype(x.dtype), updates, like)
-
-
-def unzip(pairs: Any, like: Any) -> tuple[Any, Any]:
-    """From a tree of pairs, one pair at each leaf of `like`, to a pair of trees."""
-    first, second = (jax.tree.map(lambda _, pair, i=i: pair[i], like, pairs) for i in range(2))
-    return first, second

@@ -11,7 +11,6 @@ from mulo import sharding, trees
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.per_parameter_mlp import MLPWeights
-from mulo.optimizers.scaling import unzip
 from mulo.optimizers.small_fc import SmallFC
 from mulo.optimizers.tensor_update import Rule
 from mulo.sharding import Shard, Shards
@@ -57,7 +56,7 @@ def scale_by_small_fc(
             step, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time, shard)
             return -optimizer.step_mult * step, accumulated
 
-        moved, tensors = unzip(jax.tree.map(move, updates, params, state.tensors, laid_out), updates)
+        moved, tensors = trees.unzip(jax.tree.map(move, updates, params, state.tensors, laid_out), updates)
         zeroed = _non_finite(updates, laid_out) if optimizer.zero_non_finite else jnp.int32(0)
         return moved, SmallFCState(tensors, state.step + 1, state.non_finite + zeroed)
 

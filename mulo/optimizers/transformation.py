@@ -19,7 +19,7 @@ from flax import nnx
 from mulo import sharding, trees
 from mulo.errors import ArgumentError, MultiplierError
 from mulo.optimizers.base import Optimizer
-from mulo.optimizers.scaling import by_path, cast_like, float32, record, scaled
+from mulo.optimizers.scaling import by_path, record, scaled
 from mulo.optimizers.skipping import skipping
 from mulo.sharding import Shards
 from mulo.types import Array, Multipliers, Params
@@ -83,6 +83,16 @@ def _in_float32(
         return cast_like(moved, updates), state
 
     return init, update
+
+
+def float32(tree: Any) -> Any:
+    """Casts every leaf: optimizers compute in float32 whatever the parameters are kept in."""
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+
+
+def cast_like(updates: Any, like: Any) -> Any:
+    """Gives every leaf the dtype found at the same place of `like`."""
+    return jax.tree.map(lambda update, x: update.astype(x.dtype), updates, like)
 
 
 def on_visible(f: Callable[[Params], Params], params: Params) -> Params:

@@ -18,7 +18,6 @@ from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tens
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.loss_features import LossFeatureState
 from mulo.optimizers.per_parameter_mlp import MLPWeights
-from mulo.optimizers.scaling import unzip
 from mulo.optimizers.tensor_lstm import LSTMState, TensorLSTM
 from mulo.optimizers.tensor_update import Rule
 from mulo.optimizers.transformation import required
@@ -88,7 +87,7 @@ def scale_by_velo(
             step, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old, shard=shard)
             return -rates[i] * _scale(optimizer, p, shard) * step, accumulated
 
-        moved, tensors = unzip(jax.tree.map(move, updates, params, state.tensors, order, laid_out), updates)
+        moved, tensors = trees.unzip(jax.tree.map(move, updates, params, state.tensors, order, laid_out), updates)
         return moved, VeLOState(tensors, lstm, loss_state, state.step + 1)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
