@@ -108,7 +108,7 @@ def test_a_given_tokenizer_is_used(published, model, kept):
     other = model.with_name("other.model")
     other.write_bytes(tokenizer.train(SHARDS[TRAIN[1]], VOCABULARY))
     assert lm1b.digest(settings(published, tokenizer_path=str(other))) != own
-    with pytest.raises(DataError, match=r"data\.vocabulary=32000 is not the size .* set data\.vocabulary=600"):
+    with pytest.raises(DataError, match=r"data\.vocabulary=32000 does not match .* set data\.vocabulary=600"):
         load(settings(published, tokenizer_path=str(model), vocabulary=32000))
     with pytest.raises(DataError, match=r"missing\.model cannot be read"):
         load(settings(published, tokenizer_path="missing.model"))
