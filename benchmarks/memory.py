@@ -36,9 +36,9 @@ CASES = {
     "recipe.pairs=4",
     "convolutions": "mode=meta_train optimizer=velo_mup task=resnet task.width=64 task.batch_size=32 recipe.pairs=4",
     "evaluation": "mode=evaluate optimizer=adamw task=mlp task.batch_size=64 evaluation.widths=[2048] "
-    "evaluation.seeds=8 evaluation.steps=2 evaluation.baselines=[]",
-    "tuning": "mode=main optimizer=adamw task=mlp task.width=512 tuning.steps=1 evaluation.widths=[64] "
-    "evaluation.steps=1 evaluation.baselines=[]",
+    "evaluation.seeds=8 evaluation.num_steps=2 evaluation.baselines=[]",
+    "tuning": "mode=main optimizer=adamw task=mlp task.width=512 tuning.num_steps=1 evaluation.widths=[64] "
+    "evaluation.num_steps=1 evaluation.baselines=[]",
 }
 """Command lines by what fills the memory."""
 SHORT = "recipe.outer_steps=1 recipe.truncation=1 recipe.min_length=1 recipe.max_length=1 logger=none"

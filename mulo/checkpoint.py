@@ -33,7 +33,7 @@ _KEEP_LAST = 2
 
 @dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says of itself; read without loading any array."""
+    """What a checkpoint holds besides arrays; read without loading any."""
 
     path: Path
     optimizer: Optimizer
@@ -42,7 +42,7 @@ class Meta:
     config: Mapping[str, Any]
     """The whole resolved configuration of the run that wrote it."""
     digests: Mapping[str, str]
-    """SHA-256 of every array item, held against what is read."""
+    """SHA-256 of every array item, compared with what is read."""
     mulo_version: str
 
 
@@ -85,7 +85,9 @@ def read_meta(path: str | Path) -> Meta:
         raw = json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
         if raw["format"] > FORMAT:
             advice = f"mulo {raw['mulo_version']} wrote it; this is mulo {__version__}: upgrade."
-            raise CheckpointError(f"{folder} has checkpoint format {raw['format']}, and {FORMAT} is known. {advice}")
+            raise CheckpointError(
+                f"{folder} has checkpoint format {raw['format']}; expected at most {FORMAT}. {advice}"
+            )
         optimizer = parse_group("optimizer", raw["optimizer"])
         check_files(folder)
         return Meta(folder, optimizer, raw["step"], raw["config"], raw["digests"], raw["mulo_version"])
@@ -94,11 +96,11 @@ def read_meta(path: str | Path) -> Meta:
 
 
 def _damaged(folder: Path, reason: object) -> str:
-    said = str(reason).strip().splitlines()[0][:200] if str(reason).strip() else type(reason).__name__
+    message = str(reason).strip().splitlines()[0][:200] if str(reason).strip() else type(reason).__name__
     return (
-        f"The checkpoint {folder} is damaged or incomplete ({said}). Use another one: a run directory keeps the last "
-        f"{_KEEP_LAST} under checkpoints/last and the best under checkpoints/best; move a damaged one away to resume "
-        "from the other."
+        f"The checkpoint {folder} is damaged or incomplete ({message}). Use another one: a run directory keeps the "
+        f"last {_KEEP_LAST} under checkpoints/last and the best under checkpoints/best; move a damaged one away to "
+        "resume from the other."
     )
 
 
@@ -120,7 +122,7 @@ def load(path: str | Path) -> Loaded:
 
 
 def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads array items shaped like the given trees, and holds them against their digests.
+    """Reads array items shaped like the given trees, and checks their digests.
 
     Raises:
         CheckpointError: arrays are missing, of other shapes, or not what was written.
@@ -198,8 +200,8 @@ def _silence_the_rest() -> None:
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
-    """While open, and after an error, Orbax's threads print nothing of what is raised as well."""
+def _reported_once() -> Iterator[None]:
+    """While open, and after an error, Orbax's threads do not print what is raised as well."""
     hooks = sys.excepthook, sys.unraisablehook
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -255,7 +257,7 @@ class CheckpointWriter:
         arrays = {name: ocp.args.StandardSave(_storable(tree)) for name, tree in items.items()}
         args = ocp.args.Composite(**arrays, meta=ocp.args.JsonSave(self._meta(step, items)))
         try:
-            with _told_once():
+            with _reported_once():
                 manager.save(step, args=args, force=True)
                 manager.wait_until_finished()
             if distributed.leads():

@@ -1,4 +1,4 @@
-"""Which folders are checkpoints, and which are what a save that was cut off has left.
+"""Which folders are checkpoints, and which are left by interrupted saves.
 
 The last file of a save is checksums.json: a folder without it is none, unless a version that wrote none made it.
 """
@@ -31,7 +31,7 @@ def find(path: str | Path) -> Path:
         return step
     if (path / "meta").is_dir() or _leftovers(path) or _leftovers(last):
         raise CheckpointError(
-            f"{path} holds no checkpoint: its only save was cut off before it was finished. "
+            f"{path} holds no checkpoint: its only save was interrupted. "
             "Start its meta-training again, or give another run directory."
         )
     raise CheckpointError(
@@ -57,7 +57,7 @@ def _steps(folder: Path) -> list[Path]:
 
 
 def _leftovers(folder: Path) -> list[Path]:
-    """What saves that were cut off have left."""
+    """What interrupted saves have left."""
     children = [child for child in folder.glob("*") if child.is_dir()]
     return [child for child in children if _UNDER_WAY in child.name or (child.name.isdigit() and not _finished(child))]
 
@@ -74,24 +74,24 @@ def _finished(folder: Path) -> bool:
 
 
 def clear(checkpoints: Path) -> None:
-    """Takes away what saves that were cut off have left: a save of the same step would pass it over as done."""
+    """Removes what interrupted saves have left: a save of the same step would pass it over as done."""
     for kind in ("last", "best"):
         for folder in _leftovers(checkpoints / kind):
             shutil.rmtree(folder)
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of θ: damage can be told from them without loading JAX."""
+    """SHA-256 of every file of θ: they show damage without loading JAX."""
     files = sorted(path for path in (folder / "theta").rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def check_files(folder: Path) -> None:
-    """Holds the files of θ against their checksums; raises ValueError where they differ."""
+    """Compares the files of θ with their checksums; raises ValueError where they differ."""
     path = folder / CHECKSUMS
     if not path.exists():  # of a version that wrote none; the arrays' own digests still hold
         return
-    found = checksums(folder)
+    actual = checksums(folder)
     for name, checksum in json.loads(path.read_text(encoding="utf-8")).items():
-        if found.get(name) != checksum:
-            raise ValueError(f"{name} is {'not what was written' if name in found else 'missing'}")
+        if actual.get(name) != checksum:
+            raise ValueError(f"{name} is {'not what was written' if name in actual else 'missing'}")

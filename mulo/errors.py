@@ -1,4 +1,4 @@
-"""Errors that a person reads: what was given, what is allowed, what to do."""
+"""Errors for users: what was wrong, what was expected, what to do."""
 
 
 class MuloError(Exception):
@@ -9,9 +9,9 @@ class ConfigError(MuloError):
     """A setting is unknown, out of range, or contradicts another one."""
 
     @classmethod
-    def value(cls, key: str, given: object, allowed: str, advice: str = "") -> "ConfigError":
-        """Names the key, the value given and what is allowed, in one sentence each."""
-        return cls(f"{key}={given} is not possible: allowed is {allowed}. {advice}".strip())
+    def value(cls, key: str, value: object, expected: str, advice: str = "") -> "ConfigError":
+        """One sentence with the key, its value and what was expected, then the advice."""
+        return cls(f"{key}={value} is invalid; expected {expected}. {advice}".strip())
 
 
 class CheckpointError(MuloError):
@@ -31,15 +31,15 @@ class ArgumentError(MuloError, ValueError):
 
 
 class RoleError(MuloError):
-    """What a parameter is in its network cannot be told from the shapes, or was told wrongly."""
+    """The role of a parameter cannot be inferred from the shapes, or was given wrongly."""
 
 
 class KernelError(MuloError):
-    """The native kernel was asked for and cannot be built."""
+    """The native kernel was requested and cannot be built."""
 
 
 class ReferenceFileError(MuloError):
-    """A file of somebody else's weights or trajectories cannot be read."""
+    """A file of weights or trajectories of other code cannot be read."""
 
 
 class MemoryLimitError(MuloError):
@@ -47,11 +47,11 @@ class MemoryLimitError(MuloError):
 
 
 class FullDiskError(MuloError):
-    """There is no room for what a job writes; what it saved before is whole."""
+    """The disk is full; files that were saved before are complete."""
 
 
 class BusyError(MuloError):
-    """Another process is at work in the same folder."""
+    """Another process holds the folder's lock."""
 
 
 class Interrupted(MuloError):

@@ -37,14 +37,16 @@ def locked(folder: Path, announce: Callable[[str], None], wait: bool = True) -> 
             try:
                 if not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                     if not wait:
-                        raise BusyError(f"Another process is at work in {folder}.")
-                    announce(f"Another process is at work in {folder}: waiting for it.")
+                        raise BusyError(f"{folder} is in use by another process.")
+                    announce(f"{folder} is in use by another process: waiting for it.")
                     fcntl.flock(file, fcntl.LOCK_EX)
                 current = _is_current(file, folder / FILE)
             except OSError as error:
                 if error.errno not in _WITHOUT_LOCKS:
                     raise
-                announce(f"{folder} cannot be locked ({error.strerror}): see that one process alone writes into it.")
+                announce(
+                    f"{folder} cannot be locked ({error.strerror}): make sure that only one process writes into it."
+                )
                 current = True
             if current:
                 yield

@@ -28,7 +28,7 @@ from mulo import distributed
 from mulo.config import Config, renamed, store
 from mulo.errors import ConfigError, MuloError
 from mulo.launch import attempt, preflight, sweep
-from mulo.process import places, terminal
+from mulo.process import terminal, writable
 from mulo.process.events import FOLDER, Log
 from mulo.process.status import outcome
 
@@ -82,7 +82,7 @@ def typed(argument: str) -> str:
         return argument
     parts = _NESTED if set(value) & set("[({") else _SWEPT
     tries = (parts.sub(lambda part: _word(part[0].strip()), value), _quoted(value))
-    return next((found for found in (f"{key}={text}" for text in tries) if _known(found)), argument)
+    return next((quoted for quoted in (f"{key}={text}" for text in tries) if _known(quoted)), argument)
 
 
 def _word(text: str) -> str:
@@ -102,11 +102,11 @@ def _known(override: str) -> bool:
 
 
 def current(argument: str) -> str:
-    """An argument of the command line under today's key, with a line that names it where that is another one."""
+    """An argument of the command line under today's key, with a warning where it has a former one."""
     prefix, old, value = re.fullmatch(r"([+~]*)([^=]*)(.*)", argument, re.DOTALL).groups()  # type: ignore[union-attr]
     new = renamed.OVERRIDES.get(argument, f"{prefix}{renamed.key(old)}{value}")
     if new != argument:
-        print(f"{argument} is {new} now.", file=sys.stderr)
+        print(f"{argument} is deprecated; use {new}.", file=sys.stderr)
     return new
 
 
@@ -123,7 +123,7 @@ def _config(raw: DictConfig) -> Config:
 
 
 class _Job:
-    """What Hydra calls for each job; launchers send it to their workers, with the place of the sweep's events."""
+    """What Hydra calls for each job; launchers send it to their workers, with the path of the sweep's events."""
 
     def __init__(self, log: Log) -> None:
         self.log, self.code = log, 0
@@ -132,8 +132,8 @@ class _Job:
         terminal.write_what_can_be_written()  # here too: workers never call main
         settings = HydraConfig.get()
         if settings.mode == RunMode.MULTIRUN:
-            own = attempt.SweepJob(self.log, int(settings.job.num), list(settings.overrides.task))
-            return attempt.of_sweep(own, lambda: _config(raw))
+            job = attempt.SweepJob(self.log, int(settings.job.num), list(settings.overrides.task))
+            return attempt.of_sweep(job, lambda: _config(raw))
         self.code = self._alone(raw)
         return self.code
 
@@ -141,9 +141,9 @@ class _Job:
         try:
             return attempt.alone(_config(raw))
         except (MuloError, KeyboardInterrupt) as error:
-            found = outcome(error)
-            print(error if found.status == "interrupted" else f"Error: {error}", file=sys.stderr)
-            return found.exit_code
+            result = outcome(error)
+            print(error if result.status == "interrupted" else f"Error: {error}", file=sys.stderr)
+            return result.exit_code
 
 
 class Launch(Callback):
@@ -156,7 +156,7 @@ class Launch(Callback):
         if Launch.launched is None:
             return
         try:
-            places.check(FOLDER.absolute(), "cd, since a sweep notes its events under the current directory")
+            writable.check(FOLDER.absolute(), "cd, since a sweep notes its events under the current directory")
         except MuloError as error:  # Hydra makes warnings of exceptions, but leaves an exit alone
             print(f"Error: {error}", file=sys.stderr)
             sys.exit(2)

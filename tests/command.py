@@ -23,7 +23,7 @@ TINY = (
     "recipe.outer.warmup_steps=1",
     "recipe.save_every=2",
     "recipe.validate_every=3",
-    "evaluation.steps=4",
+    "evaluation.num_steps=4",
     "evaluation.seeds=2",
     "logger=none",
 )

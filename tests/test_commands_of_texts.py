@@ -19,7 +19,7 @@ from tests.reporting import sweep_directory
 
 THETA = str(ROOT / "experiments/theta/velo_mup")
 SMALL = ("recipe=smoke", "task.widths=[4]", "task.batch_size=4", "logger=none")
-SHORT = ("evaluation.steps=3", "evaluation.seeds=1")
+SHORT = ("evaluation.num_steps=3", "evaluation.seeds=1")
 SHRINK = {
     "main": (*SMALL, *SHORT, "evaluation.widths=[4]"),
     "meta_train": SMALL,
@@ -41,10 +41,10 @@ def place(tmp_path_factory) -> Path:
     (folder / "sweeps").symlink_to(ROOT / "sweeps")
     shutil.copytree(ROOT / "experiments/figure_width", folder / "experiments/figure_width")
     head = OmegaConf.to_container(OmegaConf.load(ROOT / "sweeps/figure/width.yaml").sweep)
-    for contestant in ("µLO_M", "AdamW"):
-        settings = sweep_directory.config(contestant, head=head)
+    for method in ("µLO_M", "AdamW"):
+        settings = sweep_directory.config(method, head=head)
         rows = [(width, 20, 0, 1.0) for width in (8, 16)]
-        sweep_directory.write_job(folder / "runs/figure/width-cpu" / contestant, settings, rows)
+        sweep_directory.write_job(folder / "runs/figure/width-cpu" / method, settings, rows)
     published_files.cifar10(folder / "images")
     published_files.archive(folder / "images", folder / "cifar.tar.gz")
     return folder

@@ -57,7 +57,7 @@ def raw(folder, **task):
         "optimizer": {"architecture": "small_fc", "hidden_size": 2},
         "data": {"name": "synthetic", "shape": [3]},
         "recipe": {**recipe, "outer": {"warmup_steps": 1}},
-        "evaluation": {"widths": [5], "steps": 2, "seeds": 1, "baselines": []},
+        "evaluation": {"widths": [5], "num_steps": 2, "seeds": 1, "baselines": None},
         "logger": {"name": "none"},
         "run_dir": str(folder / "run"),
     }

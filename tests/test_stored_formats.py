@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from mulo import checkpoint
 from mulo.config import MLPConfig, ViTConfig, parse, parse_group, renamed
 from mulo.errors import ConfigError
-from mulo.jobs.evaluate import trained_widths
+from mulo.jobs.job_folders import JobFolder, described
 from mulo.process import run_directory
 from mulo.run import current
 from tests.command import TINY
@@ -29,9 +29,11 @@ def again(*overrides):
 
 
 def test_the_file_is_of_the_old_format():
-    task = OmegaConf.load(RUN / "config.yaml").task
-    assert task.name == "mlp_multiwidth"
-    assert not {"architecture", "width"} & set(task)
+    stored = OmegaConf.load(RUN / "config.yaml")
+    assert stored.task.name == "mlp_multiwidth"
+    assert not {"architecture", "width"} & set(stored.task)
+    assert (stored.evaluation.steps, stored.tuning.steps) == (4, 200)
+    assert stored.evaluation.baselines == ["adamw", "mu_adam"]
 
 
 def test_a_run_directory_goes_on_under_the_same_command():
@@ -50,24 +52,60 @@ def test_a_checkpoint_is_read():
     assert checkpoint.load(CHECKPOINT).meta.step == 6
     assert "architecture" not in checkpoint.read_meta(CHECKPOINT).config["task"]
     evaluated = again("mode=evaluate", f"checkpoint={CHECKPOINT}")
-    assert trained_widths(evaluated, evaluated.task) == [4]
+    assert described(JobFolder(RUN, evaluated), ()).trained_widths == {"mlp": [4]}
 
 
-STORED = sorted({*ROOT.glob("experiments/*/*.yaml")})
+def raw(key, value):
+    """The nested settings of a job with one of them."""
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return value
 
 
-@pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_the_configurations_of_records_are_read(path):
-    raw = OmegaConf.load(path)
-    task = run_directory.read(path).task
-    assert task.name == raw.task.name
-    assert task.architecture == raw.task.name.removesuffix("_multiwidth")
+ADAMW = {"architecture": "adamw", "learning_rate": 0.5}
+EXAMPLES = {
+    "evaluation.adamw": (ADAMW, "evaluation.adamw.learning_rate=0.5", "evaluation.baselines.adamw.learning_rate=0.5"),
+    "evaluation.mu_adam": (ADAMW, "evaluation.mu_adam.b1=0.5", "evaluation.baselines.mu_adam.b1=0.5"),
+    "evaluation.steps": (7, "evaluation.steps=7", "evaluation.num_steps=7"),
+    "tuning.steps": (7, "tuning.steps=7", "tuning.num_steps=7"),
+}
+"""By former key: a value for it, an override of it, and today's override."""
+
+
+def test_every_former_key_has_an_example():
+    assert EXAMPLES.keys() == renamed.KEYS.keys()
+
+
+@pytest.mark.parametrize("key", EXAMPLES)
+def test_a_former_key_acts_as_todays(key):
+    value, former, today = EXAMPLES[key]
+    expected = parse(raw(renamed.KEYS[key], value))
+    assert parse(raw(key, value)) == expected != parse({})
+    assert current(former) == today
+    assert composed(today) != composed()
+
+
+@pytest.mark.parametrize("former", renamed.OVERRIDES)
+def test_a_former_list_of_baselines_acts_as_todays_override(former):
+    """The override on the command line, and the list in a stored configuration beside the settings of both."""
+    config = composed(current(former))
+    names = OmegaConf.from_dotlist([former]).evaluation.baselines
+    assert set(config.evaluation.baselines or {}) == set(names)
+    settings = {"adamw": ADAMW, "mu_adam": ADAMW | {"parametrization": "mup"}}
+    stored = parse({"evaluation": {"baselines": list(names)} | settings}).evaluation.baselines
+    assert stored == {name: parse_group("optimizer", settings[name]) for name in names}
+
+
+@pytest.mark.parametrize("former", [f"+{folder}=mulo_m" for folder in renamed.FOLDERS])
+def test_a_former_folder_of_sweeps_is_found(former):
+    assert composed(current(former)) == composed("+method=mulo_m")
+    assert composed(current(former)).method == "µLO_M"
 
 
 @pytest.fixture
 def _renamed(monkeypatch):
     """Names that no setting had, for some that there are; the last of a whole group."""
-    old = {"evaluation.length": "evaluation.steps", "task.layers": "task.depth", "checks": "coordinate_check"}
+    old = {"evaluation.length": "evaluation.num_steps", "task.layers": "task.depth", "checks": "coordinate_check"}
     for key, today in old.items():
         monkeypatch.setitem(renamed.KEYS, key, today)
 
@@ -75,8 +113,10 @@ def _renamed(monkeypatch):
 @pytest.mark.usefixtures("_renamed")
 def test_old_keys_of_files_are_read_wherever_they_stand():
     task = {"architecture": "vit", "layers": 5}
-    config = parse({"evaluation": {"length": 7, "steps": 3, "task": task}, "checks": {"seeds": 2, "tolerance": 0.5}})
-    assert config.evaluation.steps == 7, "what was given wins over a default"
+    config = parse(
+        {"evaluation": {"length": 7, "num_steps": 3, "task": task}, "checks": {"seeds": 2, "tolerance": 0.5}}
+    )
+    assert config.evaluation.num_steps == 7, "what was given wins over a default"
     assert config.evaluation.task == ViTConfig(depth=5)
     assert (config.coordinate_check.seeds, config.coordinate_check.tolerance) == (2, 0.5)
     assert parse_group("task", task) == ViTConfig(depth=5)
@@ -86,18 +126,18 @@ def test_old_keys_of_files_are_read_wherever_they_stand():
 @pytest.mark.parametrize(
     ("typed", "today"),
     [
-        ("evaluation.length=7", "evaluation.steps=7"),
+        ("evaluation.length=7", "evaluation.num_steps=7"),
         ("++task.layers=2", "++task.depth=2"),
         ("~evaluation.task.layers", "~evaluation.task.depth"),
         ("checks.widths=[4,8]", "coordinate_check.widths=[4,8]"),
         ("data@checks.x=lm1b", "data@coordinate_check.x=lm1b"),
     ],
 )
-def test_old_keys_of_commands_are_understood_with_a_line_that_names_the_new_one(typed, today, capsys):
+def test_former_keys_of_commands_are_understood_with_a_line_that_names_todays(typed, today, capsys):
     assert current(typed) == today
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
-    assert f"is called {today.lstrip('+~').partition('=')[0]} now" in printed
+    assert f"{typed} is deprecated; use {today}." in printed
 
 
 @pytest.mark.usefixtures("_renamed")

@@ -81,19 +81,19 @@ def test_the_head_says_what_a_reader_needs(name):
     assert set(sweep.cost) == {"cpu", "paper"}
     folder, stem = name.split("/")
     assert sweep.command.endswith(f"python -m mulo.run -m --config-dir sweeps +{folder}={stem}")
-    names = _contestants(name) if sweep.claims else set()
+    names = _methods(name) if sweep.claims else set()
     for claim in sweep.claims:
         assert {claim.better, claim.than} <= names
         assert {OLD_NAMES.get(key, key) for key in claim.at} <= {*RESULTS.columns, *_keys(name)}
         assert claim.text
 
 
-def _contestants(name: str) -> set[str]:
+def _methods(name: str) -> set[str]:
     """Names at scale=cpu: of each value of a key beside the first ones of all others, with baselines."""
     first, swept = _end(name, "cpu", 0), _swept(name, "cpu")
     jobs = [(*first[:i], value, *first[i + 1 :]) for i, values in enumerate(swept) for value in values]
     configs = [_job(name, "cpu", job) for job in jobs if _seed(job) == _seed(first)]
-    return {own for config in configs for own in (config.contestant, *config.evaluation.baselines)}
+    return {own for config in configs for own in (config.method, *(config.evaluation.baselines or ()))}
 
 
 def _seed(overrides: tuple[str, ...]) -> list[str]:
@@ -104,8 +104,8 @@ def _keys(name: str) -> list[str]:
     return [override.partition("=")[0] for override in _end(name, "cpu", 0)]
 
 
-def test_contestants_have_names_of_their_own():
-    names = [OmegaConf.load(path).name for path in (ROOT / "contestant").glob("*.yaml")]
+def test_methods_have_names_of_their_own():
+    names = [OmegaConf.load(path).name for path in (ROOT / "method").glob("*.yaml")]
     assert len(set(names)) == len(names) > 10
 
 
@@ -129,6 +129,6 @@ def test_the_first_job_runs(name, tmp_path):
 
 @pytest.mark.slow
 def test_velo_of_a_users_file_stands_beside_mulo(tmp_path):
-    chosen = ("--config-dir", str(ROOT), "+figure=velo_4000", "+contestant=velo_4000", "scale=smoke")
+    chosen = ("--config-dir", str(ROOT), "+figure=velo_4000", "+method=velo_4000", "scale=smoke")
     assert mulo(*chosen, cwd=tmp_path).code == 0
     assert list(tmp_path.glob("runs/figure/velo_4000-smoke/*VeLO-4000*/results.csv"))

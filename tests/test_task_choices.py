@@ -5,7 +5,7 @@ import pytest
 from mulo.config import MixedConfig, ResNetConfig, SyntheticDataConfig, TransformerConfig, ViTConfig, parse_group
 from mulo.data import load
 from mulo.errors import ConfigError
-from mulo.jobs.contestants import dataset_of, trained
+from mulo.jobs.networks import dataset_of, trained
 from mulo.tasks import make_tasks
 from tests.test_configs import composed
 

@@ -20,9 +20,9 @@ class EvaluationConfig:
     """null: the task's own widths, and in mode=main also 2, 4 and 8 times the largest of them."""
     depths: list[int] | None = setting(None, low=1, high=1024)
     """null: the task's own."""
-    steps: int = setting(200, low=1)
+    num_steps: int = setting(200, low=1)
     horizons: list[int] | None = setting(None, low=1)
-    """Several numbers of steps, each a training of its own: optimizers are told their horizon. null: `steps`."""
+    """Several numbers of steps, each a training of its own: optimizers are told their horizon. null: `num_steps`."""
     test_points: int = setting(5, low=1, high=20)
     """How often the test loss is measured in a training, its end included."""
     seeds: int = setting(3, low=1)
@@ -39,7 +39,7 @@ class EvaluationConfig:
     @property
     def all_horizons(self) -> list[int]:
         """Numbers of inner steps of the trainings."""
-        return list(self.horizons or [self.steps])
+        return list(self.horizons or [self.num_steps])
 
     def check_together(self, prefix: str) -> None:
         """A size given twice would be trained twice."""
@@ -57,7 +57,7 @@ class TuningConfig:
     """Where settings are compared; what is best there is carried over to all widths. null: the task's largest."""
     each_width: bool = False
     """Tunes anew at each width that is evaluated instead: an oracle, which zero-shot transfer cannot have."""
-    steps: int = setting(200, low=1)
+    num_steps: int = setting(200, low=1)
     seeds: int = setting(1, low=1)
     """Trainings per setting; the best has the lowest mean training loss over fixed examples at the end."""
     settings_at_once: int = setting(16, low=1)

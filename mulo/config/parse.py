@@ -39,10 +39,10 @@ def parse_group(group: str, raw: Any, prefix: str | None = None) -> Any:
     """Builds and checks the settings of one optimizer, task or dataset, such as those stored in a checkpoint."""
     prefix, raw = prefix or f"{group}.", renamed.current(raw, group)
     selector, schemas = registry.selector(group), registry.Schemas(group)
-    given: Any = raw.get(selector) if isinstance(raw, Mapping) else raw
-    if given not in schemas:
-        raise ConfigError.value(f"{prefix}{selector}", given, "one of " + ", ".join(schemas))
-    settings = _build(schemas[given], raw, prefix)
+    chosen: Any = raw.get(selector) if isinstance(raw, Mapping) else raw
+    if chosen not in schemas:
+        raise ConfigError.value(f"{prefix}{selector}", chosen, "one of " + ", ".join(schemas))
+    settings = _build(schemas[chosen], raw, prefix)
     check(settings, prefix)
     return settings
 
@@ -53,14 +53,14 @@ def to_dict(settings: Any) -> dict[str, Any]:
 
 
 def _build(schema: type, raw: Any, prefix: str) -> Any:
-    """Groups and dataclasses inside are built on their own; OmegaConf checks and converts the types of the rest."""
+    """Groups and dataclasses inside are built separately; OmegaConf checks and converts the types of the rest."""
     known = {spec.name: spec for spec in fields(schema)}
     if not isinstance(raw, Mapping):
         raise ConfigError.value(prefix.rstrip("."), raw, "a group of " + ", ".join(known))
     inner, plain = {}, {}
     for key, value in raw.items():
         if key not in known:
-            raise ConfigError(f"{prefix}{key}={value} is not a setting. Known here: {', '.join(known)}.")
+            raise ConfigError(f"{prefix}{key}={value} is not a setting; expected one of {', '.join(known)}.")
         if _is_inner(known[key]):
             inner[key] = _inner(known[key], value, f"{prefix}{key}.")
         else:
@@ -85,5 +85,5 @@ def _inner(spec: Field, raw: Any, prefix: str) -> Any:
     if raw is None and spec.default is None:
         return None
     if spec.metadata["each"]:
-        return {name: parse_group(group, one, f"{prefix}{name}.") for name, one in raw.items() if one is not None}
+        return {name: parse_group(group, node, f"{prefix}{name}.") for name, node in raw.items() if node is not None}
     return parse_group(group, raw, prefix)

@@ -1,4 +1,4 @@
-"""Settings under the names that they had before: in checkpoints, run directories and commands that people remember."""
+"""Settings under their former names: in checkpoints, run directories and commands that people remember."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,9 +8,19 @@ from mulo.config.registry import GROUPS
 KEYS: dict[str, str] = {
     "evaluation.adamw": "evaluation.baselines.adamw",
     "evaluation.mu_adam": "evaluation.baselines.mu_adam",
+    "evaluation.steps": "evaluation.num_steps",
+    "tuning.steps": "tuning.num_steps",
 }
-"""Old dotted key → today's, of a setting or of a whole group of them. Those of an optimizer, a task or data begin with
-that word, and hold wherever one is configured, as in `evaluation.task`."""
+"""Former dotted key → today's, of a setting or a group. Those of an optimizer, a task or data begin with that word, and
+hold wherever one is configured, as in `evaluation.task`."""
+FOLDERS = {"contestant": "method"}
+"""Former name → today's of a folder under sweeps/, as in `+contestant=mulo_m`."""
+OVERRIDES = {
+    "evaluation.baselines=[]": "evaluation.baselines=null",
+    "evaluation.baselines=[adamw]": "evaluation.baselines.mu_adam=null",
+    "evaluation.baselines=[mu_adam]": "evaluation.baselines.adamw=null",
+}
+"""Former argument of the command line → today's, where the value changes too."""
 
 
 def _architecture(task: dict[str, Any]) -> None:
@@ -23,24 +33,16 @@ def _baselines(evaluation: dict[str, Any]) -> None:
     """A list said which of two baselines take part."""
     names = evaluation.get("baselines")
     if isinstance(names, list):
-        given = {name: evaluation.pop(name) for name in ("adamw", "mu_adam") if name in evaluation}
-        evaluation["baselines"] = {name: given[name] for name in names if name in given}
+        settings = {name: evaluation.pop(name) for name in ("adamw", "mu_adam") if name in evaluation}
+        evaluation["baselines"] = {name: settings[name] for name in names if name in settings}
 
 
 DERIVED: dict[str, Callable[[dict[str, Any]], None]] = {"task": _architecture, "evaluation": _baselines}
 """By dotted key of a group: changes settings of an older form in place, where renaming alone does not do."""
 
 
-OVERRIDES = {
-    "evaluation.baselines=[]": "evaluation.baselines=null",
-    "evaluation.baselines=[adamw]": "evaluation.baselines.mu_adam=null",
-    "evaluation.baselines=[mu_adam]": "evaluation.baselines.adamw=null",
-}
-"""Arguments of the command line that are said otherwise now."""
-
-
 def current(raw: Any, group: str = "") -> Any:
-    """Raw settings of a job, or of one `group`, under today's keys; what is given under an old one wins."""
+    """Raw settings of a job, or of one `group`, under today's keys; a value under a former key wins."""
     settings: Any = _copied(raw)
     for path, derive in DERIVED.items():
         node = _node(settings, _below(path, group))
@@ -52,9 +54,9 @@ def current(raw: Any, group: str = "") -> Any:
 
 
 def key(dotted: str) -> str:
-    """Today's name of what an override sets: `evaluation.steps`, or the package in `optimizer@evaluation.adamw`."""
+    """Today's name of what an override sets: `evaluation.num_steps`, or the package in `optimizer@evaluation.adamw`."""
     chosen, at, package = dotted.rpartition("@")
-    for old, new in KEYS.items():
+    for old, new in (KEYS | FOLDERS).items():
         for outer in ("", "evaluation.") if old.split(".")[0] in GROUPS else ("",):
             if f"{package}.".startswith(f"{outer}{old}."):
                 return f"{chosen}{at}{outer}{new}{package.removeprefix(outer + old)}"
@@ -84,5 +86,5 @@ def _move(settings: Any, old: list[str] | None, new: list[str] | None) -> None:
     target = settings
     for name in new[:-1]:
         target = target.setdefault(name, {})
-    value, there = node.pop(old[-1]), target.get(new[-1])
-    target[new[-1]] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+    value, known = node.pop(old[-1]), target.get(new[-1])
+    target[new[-1]] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value

@@ -70,7 +70,7 @@ class Config:
     mode: str = setting("main", choices=MODES)
     """`main` meta-trains, or tunes a baseline, then evaluates; the others do one thing."""
     name: str | None = None
-    """What results call the optimizer, such as µLO_M; null: its own name."""
+    """The method: what results call the optimizer, such as µLO_M; null: the optimizer's name."""
     scale: str | None = setting(None, choices=SCALES)
     """Of a sweep: `cpu` (hours on 2 cores), `paper` (the paper's sizes) or `smoke` (seconds)."""
     seed: int = setting(0, low=0, high=2**31 - 1)
@@ -144,8 +144,8 @@ class Config:
     def _check_meta_trained_check(self, learned: bool) -> None:
         if not self.coordinate_check.meta_train:
             return
-        given = [key for key in ("checkpoint", "reference") if getattr(self, key) is not None]
-        if self.mode != "coordinate_check" or not learned or given:
+        has_theta = self.checkpoint is not None or self.reference is not None
+        if self.mode != "coordinate_check" or not learned or has_theta:
             allowed = "false, or mode=coordinate_check of a learned optimizer without checkpoint and reference"
             raise ConfigError.value("coordinate_check.meta_train", True, allowed)
 
@@ -160,24 +160,20 @@ class Config:
         return data
 
     @property
-    def contestant(self) -> str:
-        """What results call the optimizer."""
+    def method(self) -> str:
+        """The name of the optimizer in results."""
         return self.name or self.optimizer.name
 
     @property
     def evaluated(self) -> "Config":
         """The same with the task and the data of the evaluation in place of meta-training's."""
-        own = self.evaluation
-        return replace(self, task=own.task or self.task, data=own.data or self.data)
+        return replace(self, task=self.evaluation.task or self.task, data=self.evaluation.data or self.data)
 
     @property
     def datasets(self) -> list[DataConfig]:
-        """All that meta-training and evaluation learn from, each once."""
-        found: list[DataConfig] = []
-        for config in (self, self.evaluated):
-            own = [config.data_of(part) for part in config.task.parts]
-            found += [data for data in own if data not in found]
-        return found
+        """Of meta-training and evaluation, each once."""
+        datasets = [config.data_of(part) for config in (self, self.evaluated) for part in config.task.parts]
+        return [data for index, data in enumerate(datasets) if data not in datasets[:index]]
 
     @property
     def parametrization(self) -> str:
@@ -187,7 +183,7 @@ class Config:
 
 def _check_belongs(key: str, value: str | None, mode: str, needed: tuple[str, ...], also: tuple[str, ...] = ()) -> None:
     if value is None and mode in needed:
-        raise ConfigError(f"mode={mode} needs {key}=<path>, and none was given.")
-    allowed = dict.fromkeys(needed + also)
-    if value is not None and mode not in allowed:
-        raise ConfigError.value(key, value, f"only in mode={' or mode='.join(allowed)}", f"The mode is {mode}.")
+        raise ConfigError(f"mode={mode} needs {key}=<path>.")
+    modes = dict.fromkeys(needed + also)
+    if value is not None and mode not in modes:
+        raise ConfigError.value(key, value, f"null unless mode={' or mode='.join(modes)}", f"The mode is {mode}.")

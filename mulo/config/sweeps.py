@@ -1,4 +1,4 @@
-"""What a sweep says of itself, and where its record goes."""
+"""What a sweep asks and claims, and where its record goes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,23 +13,23 @@ SPLITS = ("train_loss", "test_loss")
 
 @dataclass(frozen=True)
 class ClaimConfig:
-    """A claim that one contestant ends with a lower loss than another, to be held against the results."""
+    """A claim that one method ends with a lower loss than another, to be compared with the results."""
 
     text: str = ""
     """In words, as the paper or the question has it."""
     better: str = ""
-    """The contestant's `name`."""
+    """The method's name in results."""
     than: str = ""
     at: dict[str, Any] = field(default_factory=dict)
     """Which results are compared: by column or varied key, a value or `smallest` or `largest`."""
     than_at: dict[str, Any] = field(default_factory=dict)
-    """Which results of the other contestant; empty: the same."""
+    """Which results of the other method; empty: the same."""
     loss: str = setting("train_loss", choices=SPLITS)
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """The head of a file under sweeps/: what is asked, what it costs, and what its results are held against."""
+    """The head of a file under sweeps/: its question, its cost, and the claims that its results are compared with."""
 
     name: str | None = None
     """`figure/…`, `ablation/…` or `question/…`: where the file lies, and where the jobs' directories are."""

@@ -231,10 +231,10 @@ class MixedConfig:
         if len(set(self.members)) < len(self.members):
             raise ConfigError.value(f"{prefix}members", self.members, "a list without repetitions")
         for name in MEMBERS:
-            own = getattr(self, name).parametrization
-            if own is not None:
+            parametrization = getattr(self, name).parametrization
+            if parametrization is not None:
                 advice = f"{prefix}parametrization holds for all members."
-                raise ConfigError.value(f"{prefix}{name}.parametrization", own, "null", advice)
+                raise ConfigError.value(f"{prefix}{name}.parametrization", parametrization, "null", advice)
 
 
 TaskConfig: TypeAlias = TaskBase | MixedConfig

@@ -12,7 +12,7 @@ from mulo.reporting.wandb_mirror import WandbMirror
 
 @dataclass(frozen=True)
 class JobContext:
-    """One job under way: what it computes, where its files go, and who is told."""
+    """One job under way: what it computes, and where files and messages go."""
 
     config: Config
     folder: Path

@@ -9,10 +9,10 @@ from mulo import randomness
 from mulo.config import Config, TaskBase
 from mulo.evaluation import coordinate_check as check
 from mulo.evaluation.coordinate_rows import CHANGES, PROMISES, verdicts
-from mulo.jobs.contestants import dataset_of
 from mulo.jobs.context import JobContext
 from mulo.jobs.gather import gather
 from mulo.jobs.job_folders import CHECK, JobFolder
+from mulo.jobs.networks import dataset_of
 from mulo.optimizers import with_state_dtype
 from mulo.reporting.progress import progress
 from mulo.reporting.record import write_up_job
@@ -23,8 +23,8 @@ from mulo.types import Dataset, Theta
 def coordinate_check(job: JobContext, theta: Theta) -> int:
     """Measures, writes coordinate_check.csv and the figure; returns 1 if what is promised does not hold, else 0."""
     config, folder, console = job.config, job.folder, job.console
-    given = config.checkpoint or config.reference or config.meta_trains
-    if not given and config.optimizer.learned:
+    fresh = not (config.checkpoint or config.reference or config.meta_trains)
+    if fresh and config.optimizer.learned:
         console.print("No checkpoint is given: the check runs under a fresh θ, for which µP promises nothing.")
     config = config.evaluated
     settings, part = config.coordinate_check, config.task.parts[0]
@@ -40,7 +40,7 @@ def coordinate_check(job: JobContext, theta: Theta) -> int:
             times=settings.times,
             seeds=settings.seeds,
             key=randomness.branch(randomness.root(config.seed), "coordinate check"),
-            names=(config.contestant, config.parametrization),
+            names=(config.method, config.parametrization),
             over=settings.over,
             on_step=bar.update,
         )
@@ -59,8 +59,8 @@ def _tasks(config: Config, part: TaskBase, dataset: Dataset) -> list[SupervisedT
 def _verdict(config: Config, changes: pd.DataFrame, folder: Path, console: Console) -> int:
     over = config.coordinate_check.over
     failed = verdicts(changes, config.coordinate_check.tolerance).query("failed")
-    for one in failed.itertuples():
-        where = f"{one.measure}, layer {one.layer}, t = {one.t}"
-        console.print(f"{where}: slope {one.slope:+.2f} ({one.outcome})", highlight=False)
+    for row in failed.itertuples():
+        layer = f"{row.measure}, layer {row.layer}, t = {row.t}"
+        console.print(f"{layer}: slope {row.slope:+.2f} ({row.outcome})", highlight=False)
     console.print(f"Table and figure are in {folder}.", soft_wrap=True)
     return int(len(failed) > 0 and config.parametrization in PROMISES[over])

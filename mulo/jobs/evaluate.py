@@ -9,10 +9,10 @@ from mulo.config import Config
 from mulo.errors import Interrupted
 from mulo.evaluation.grid import Run, StoredRuns, run_grid
 from mulo.evaluation.model_devices import model_mesh
-from mulo.jobs.contestants import evaluated
 from mulo.jobs.context import JobContext
 from mulo.jobs.gather import gather
 from mulo.jobs.job_folders import JobFolder
+from mulo.jobs.networks import evaluated
 from mulo.optimizers import with_state_dtype
 from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.progress import progress
@@ -39,7 +39,7 @@ def evaluate(job: JobContext, theta_of: ThetaOf) -> None:
         if not _run(job, [run for run in runs if run.task.architecture == part.architecture], stored):
             raise Interrupted(
                 int(stop.signal_number or 0),
-                f"Stopped; {len(stored)} runs are kept in {into}. The same command goes on from there.",
+                f"Stopped; {len(stored)} runs are saved in {into}. The same command continues from there.",
             )
         record = gather([JobFolder(folder.parent if config.mode == "main" else folder, config)])
         of_part = replace(record, results=record.results[record.results.task == part.architecture])
@@ -54,7 +54,9 @@ def _run(job: JobContext, runs: Sequence[Run], stored: StoredRuns) -> bool:
     console.print(f"Evaluating {_in_words(runs, settings.seeds)}{_shared(settings.model_devices)}.")
 
     def warn(run: Run, reason: str) -> None:
-        console.print(f"{label(run.method)} on {run.task.name} failed: {reason}. The others go on.", highlight=False)
+        console.print(
+            f"{label(run.method)} on {run.task.name} failed: {reason}. The other runs continue.", highlight=False
+        )
 
     with progress("evaluation", sum(run.num_steps for run in runs), 0, "loss") as bar:
         key = randomness.branch(randomness.root(settings.seed), "evaluation")
@@ -90,7 +92,7 @@ def _runs(config: Config, theta_of: ThetaOf) -> list[Run]:
         optimizer = with_state_dtype(chosen, config.state_dtype)
         # A baseline's θ holds its settings.
         fixed = None if index < len(known) else optimizer.init(randomness.root(0))
-        name = config.contestant if index == 0 else chosen.name
+        name = config.method if index == 0 else chosen.name
         for num_steps in settings.all_horizons:
             for task in tasks:
                 theta = known[index](task) if fixed is None else fixed

@@ -1,4 +1,4 @@
-"""From the directories of jobs to their record; without JAX, and without a place of this machine in it."""
+"""From the directories of jobs to their record; without JAX, and without absolute paths in it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from mulo.config import Config
 from mulo.errors import MuloError
 from mulo.evaluation.coordinate_rows import CHANGES
 from mulo.evaluation.results import CONDITION, RESULTS, curve_names, ordered, read_runs
-from mulo.jobs.job_folders import CHECK, TABLE, JobFolder, described, settings_of, without_places
+from mulo.jobs.job_folders import CHECK, TABLE, JobFolder, described, settings_of, without_paths
 from mulo.jobs.varied import varied
 from mulo.process import status
 from mulo.reporting.plots import running_median
@@ -30,8 +30,8 @@ def gather(jobs: Sequence[JobFolder]) -> Record:
     results, curves = _results(jobs, keys)
     changes = [table for job in jobs for table in _changes(job, keys)]
     if len(results) and changes:
-        where = jobs[0].folder.parent
-        raise MuloError(f"{where} holds evaluations and coordinate checks: make a record of each, in two folders.")
+        folder = jobs[0].folder.parent
+        raise MuloError(f"{folder} holds evaluations and coordinate checks: make a record of each, in two folders.")
     head = Record(newest.sweep, newest.scale, datetime.now(UTC).date().isoformat(), keys, 0.0, [])
     return replace(
         head,
@@ -44,35 +44,35 @@ def gather(jobs: Sequence[JobFolder]) -> Record:
 
 
 def _started(job: JobFolder) -> tuple[str, str]:
-    noted = status.read(job.folder)
-    return noted.started if noted else "", job.folder.name
+    last = status.read(job.folder)
+    return last.started if last else "", job.folder.name
 
 
 def _results(jobs: Sequence[JobFolder], keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """All rows and thinned curves. What jobs of several seeds trained alike, as baselines beside θ, is kept once."""
+    """All rows and thinned curves; what several jobs trained alike, such as baselines beside θ, once."""
     folders = [(number, path.parent) for number, job in enumerate(jobs) for path in sorted(job.folder.rglob(TABLE))]
     read = [_read(jobs[number].config, folder, keys) for number, folder in folders]
     tables = [
-        part.assign(job=number, folder=i, prepared=part.method == jobs[number].config.contestant)
+        part.assign(job=number, folder=i, prepared=part.method == jobs[number].config.method)
         for i, ((number, _), (part, _)) in enumerate(zip(folders, read, strict=True))
     ]
     if not tables:
         return RESULTS.empty(), {}
-    kept = _each_once(jobs, pd.concat(tables, ignore_index=True), keys)
+    unique = _each_once(jobs, pd.concat(tables, ignore_index=True), keys)
     curves: dict[str, np.ndarray] = {}
-    for i, part in kept.groupby("folder"):
+    for i, part in unique.groupby("folder"):
         names = dict(zip(curve_names(part), run_names(part, keys), strict=True))
         for name, values in read[i][1].items():
             curves |= _thinned(name, values, names)
-    return kept.drop(columns=["job", "folder", "prepared"]), curves
+    return unique.drop(columns=["job", "folder", "prepared"]), curves
 
 
 def _read(config: Config, folder: Path, keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    on = config.evaluated
-    data = {part.architecture: on.data_of(part).name for part in on.task.parts}
+    evaluated = config.evaluated
+    data = {part.architecture: evaluated.data_of(part).name for part in evaluated.task.parts}
     first = next(iter(data.values()))
     results, curves = read_runs(folder, lambda table: table.task.map(data).fillna(first), config.seed)
-    results = results.assign(status=results.status.map(without_places), **settings_of(config, keys))
+    results = results.assign(status=results.status.map(without_paths), **settings_of(config, keys))
     return ordered(results), curves
 
 
@@ -85,9 +85,9 @@ def _each_once(jobs: Sequence[JobFolder], table: pd.DataFrame, keys: Sequence[st
     if len(twice):
         row, names = twice.iloc[0], [jobs[number[twice.index[0]]].folder.name for number in (first, table.job)]
         raise MuloError(
-            f"Two jobs hold results of {row.method} with meta-seed {row.meta_seed} on the same networks, and nothing "
-            f"that a record tells apart differs: {names[0]} and {names[1]}. Is one left over from before the sweep was "
-            "changed? Move it to another folder."
+            f"Two jobs hold results of {row.method} with meta-seed {row.meta_seed} on the same networks with "
+            f"the same settings: {names[0]} and {names[1]}. If one is left over from an earlier version of the sweep, "
+            "move it to another folder."
         )
     return table[table.job == first]
 
@@ -119,6 +119,6 @@ def _changes(job: JobFolder, keys: Sequence[str]) -> list[pd.DataFrame]:
     if not path.exists():
         return []
     part = config.task.parts[0]
-    head = {"method": config.contestant, "task": part.architecture, "data": config.data_of(part).name}
+    head = {"method": config.method, "task": part.architecture, "data": config.data_of(part).name}
     table = CHANGES.read(path).assign(**head, meta_seed=config.seed, **settings_of(job.config, keys))
     return [table[["method", "task", "data", "meta_seed", *keys, *list(CHANGES.columns)[1:]]]]

@@ -1,4 +1,4 @@
-"""The directories of jobs: what each says of its method, its θ, its cost and its end; without JAX."""
+"""The directories of jobs: method, θ, cost and outcome of each; without JAX."""
 
 import json
 import re
@@ -56,11 +56,11 @@ def settings_of(config: Config, keys: Sequence[str]) -> dict[str, str]:
 
 
 def described(job: JobFolder, keys: Sequence[str]) -> Job:
-    """What a record says of a job."""
-    config, noted, meta = job.config, status.read(job.folder), _checkpoint(job)
+    """What a record holds on a job."""
+    config, last, meta = job.config, status.read(job.folder), _checkpoint(job)
     plain = Job(
         job.folder.name,
-        config.contestant,
+        config.method,
         config.seed,
         settings_of(config, keys),
         _guessed(job.folder),
@@ -68,11 +68,11 @@ def described(job: JobFolder, keys: Sequence[str]) -> Job:
         preparation=_preparation(job),
         theta=meta.digests.get("theta") if meta else None,
     )
-    if noted is None:
+    if last is None:
         return plain
     same = ("status", "starts", "wall_seconds", "first_started", "ended", "provenance")
-    reason = without_places(noted.reason) if noted.reason else None
-    return replace(plain, reason=reason, **{name: getattr(noted, name) for name in same})
+    reason = without_paths(last.reason) if last.reason else None
+    return replace(plain, reason=reason, **{name: getattr(last, name) for name in same})
 
 
 def _guessed(folder: Path) -> str:
@@ -81,7 +81,7 @@ def _guessed(folder: Path) -> str:
 
 
 def _checkpoint(job: JobFolder) -> checkpoint.Meta | None:
-    """What the checkpoint of θ says of itself, where it can still be read."""
+    """The metadata of θ's checkpoint, where it can still be read."""
     shared = job.folder / "theta.json"
     with suppress(MuloError):
         if job.config.checkpoint is not None:
@@ -133,6 +133,6 @@ def _meta_training(job: JobFolder, preparation: Preparation, folder: Path) -> Pr
     return replace(preparation, outer_steps=job.config.recipe.outer_steps, validation_loss=best)
 
 
-def without_places(text: str) -> str:
+def without_paths(text: str) -> str:
     """The text with absolute paths cut down to their last part."""
     return re.sub(r"(?<![\w.…])(?:~|[A-Za-z]:)?/(?:[^\s/'\":;,()]+/)+", "…/", text)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from mulo.config import Config
 from mulo.devices import particle_mesh
 from mulo.errors import MemoryLimitError
-from mulo.jobs import contestants
+from mulo.jobs import networks
 from mulo.planning import memory
 from mulo.planning.available import available_bytes
 from mulo.planning.memory import Footprint, Peak, Platform
-from mulo.planning.plan import Contestant
+from mulo.planning.plan import Assignment
 from mulo.planning.programs import size_of
 from mulo.planning.steps import shapes
 from mulo.reporting.plan_table import held_by
@@ -26,7 +26,7 @@ def check(config: Config) -> None:
     platform = memory.this_platform(config.state_dtype, config.evaluation.model_devices)
     if config.meta_trains:
         devices = particle_mesh(config.recipe.pairs).size
-        check_meta_training(config, contestants.trained(config), platform, available, devices)
+        check_meta_training(config, networks.trained(config), platform, available, devices)
     elif config.mode == "main":
         advice = (
             f"Choose fewer than tuning.settings_at_once={config.tuning.settings_at_once}, or a smaller tuning.width."
@@ -39,49 +39,49 @@ def check(config: Config) -> None:
 
 def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Peak]:
     """Of the parts of a job of mode=main, meta_train or evaluate, by their names."""
-    found = {}
+    named = {}
     if config.meta_trains:
-        own = trainings(contestants.trained(config), platform)
-        found["meta-training"] = memory.meta_training(own, config.recipe, platform, devices)
+        footprints = trainings(networks.trained(config), platform)
+        named["meta-training"] = memory.meta_training(footprints, config.recipe, platform, devices)
     elif config.mode == "main":
-        found["tuning"] = tuning_peak(config, platform)[0]
+        named["tuning"] = tuning_peak(config, platform)[0]
     if config.mode in ("main", "evaluate"):
-        found["evaluation"] = evaluation_peak(config, platform)[0]
-    return found
+        named["evaluation"] = evaluation_peak(config, platform)[0]
+    return named
 
 
-def trainings(contestant: Contestant, platform: Platform) -> list[Footprint]:
+def trainings(assignment: Assignment, platform: Platform) -> list[Footprint]:
     """Memory of one training per width."""
-    return [memory.training(task, contestant.config, platform) for task in contestant.tasks]
+    return [memory.training(task, assignment.optimizer, platform) for task in assignment.tasks]
 
 
 def check_meta_training(
-    config: Config, trained: Contestant, platform: Platform, available: float, devices: int = 1
+    config: Config, trained: Assignment, platform: Platform, available: float, devices: int = 1
 ) -> None:
     """Raises MemoryLimitError with the batch size that would fit, or the width that is to blame."""
-    own = trainings(trained, platform)
-    peak = memory.meta_training(own, config.recipe, platform, devices)
+    footprints = trainings(trained, platform)
+    peak = memory.meta_training(footprints, config.recipe, platform, devices)
     if peak.total > available:
-        advice = _advice(config, own, platform, available, devices)
+        advice = _advice(config, footprints, platform, available, devices)
         raise MemoryLimitError(_refusal("Meta-training", peak, available) + advice)
 
 
-def _advice(config: Config, own: Sequence[Footprint], platform: Platform, available: float, devices: int) -> str:
+def _advice(config: Config, footprints: Sequence[Footprint], platform: Platform, available: float, devices: int) -> str:
     """The largest batch that would fit, else what to make smaller."""
     recipe = config.recipe
     for size in range((recipe.particles_per_batch or recipe.pairs) - 1, 0, -1):
         smaller = replace(recipe, particles_per_batch=size)
-        if recipe.pairs % size == 0 and memory.meta_training(own, smaller, platform, devices).total <= available:
+        if recipe.pairs % size == 0 and memory.meta_training(footprints, smaller, platform, devices).total <= available:
             return f"recipe.particles_per_batch={size} would fit."
-    if memory.meta_training(own, recipe, platform, 1).total <= available:
+    if memory.meta_training(footprints, recipe, platform, 1).total <= available:
         return "JAX_NUM_CPU_DEVICES=1 would fit: every device holds a copy of the data and moves a batch of its own."
-    peak = memory.meta_training(own, recipe, platform, devices)
+    peak = memory.meta_training(footprints, recipe, platform, devices)
     if peak.process + peak.programs > available:
         return (
             "Python and what compiling leaves behind are more than that already: choose fewer networks in one job, or "
             "a machine with more memory."
         )
-    worst = max(own, key=lambda training: training.state + training.work)
+    worst = max(footprints, key=lambda training: training.state + training.work)
     return (
         f"No recipe.particles_per_batch would fit: {worst.name} needs most, {of_bytes(worst.state)} of state and "
         f"{of_bytes(worst.work)} on the way for each of its {2 * recipe.pairs} trainings. "
@@ -91,20 +91,20 @@ def _advice(config: Config, own: Sequence[Footprint], platform: Platform, availa
 
 def evaluation_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
     """The largest run's, with its task's name."""
-    return _largest(contestants.evaluated(config), config.evaluation.seeds, platform)
+    return _largest(networks.evaluated(config), config.evaluation.seeds, platform)
 
 
 def tuning_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
     """Of the settings that are tried at the same time, on the largest network."""
-    own = config.tuning
-    settings = math.prod(map(len, own.grid.values()))
-    return _largest([contestants.tuning_of(config)], min(own.settings_at_once, settings) * own.seeds, platform)
+    tuning = config.tuning
+    settings = min(tuning.settings_at_once, math.prod(map(len, tuning.grid.values())))
+    return _largest([networks.tuning_of(config)], settings * tuning.seeds, platform)
 
 
-def _largest(among: Sequence[Contestant], together: int, platform: Platform) -> tuple[Peak, str]:
-    largest = [(max(own.tasks, key=lambda task: size_of(shapes(task)[0])), own.config) for own in among]
-    cells = [(task, memory.training(task, settings, platform)) for task, settings in largest]
-    return memory.evaluation(cells, together, platform)
+def _largest(assignments: Sequence[Assignment], together: int, platform: Platform) -> tuple[Peak, str]:
+    largest = [(max(tasks, key=lambda task: size_of(shapes(task)[0])), optimizer) for optimizer, tasks in assignments]
+    footprints = [(task, memory.training(task, optimizer, platform)) for task, optimizer in largest]
+    return memory.evaluation(footprints, together, platform)
 
 
 def _check_network(work: str, peak_and_name: tuple[Peak, str], available: float, advice: str) -> None:

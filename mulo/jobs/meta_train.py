@@ -8,8 +8,8 @@ import numpy as np
 from mulo import checkpoint, distributed
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted
-from mulo.jobs.contestants import dataset_of
 from mulo.jobs.context import JobContext
+from mulo.jobs.networks import dataset_of
 from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
 from mulo.optimizers import with_state_dtype
 from mulo.reporting import plots

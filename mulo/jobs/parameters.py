@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mulo.config import Config, TaskBase
-from mulo.jobs.contestants import tasks
+from mulo.jobs.networks import tasks
 from mulo.models.attention import head_size
 from mulo.reporting.parameter_table import ParameterRow, parameter_table, write_parameters
 from mulo.reporting.tables import wide_console
@@ -14,28 +14,30 @@ def parameters(config: Config, folder: Path) -> int:
     """Prints one table per network and writes all of them to parameters.csv."""
     rows, console = [], wide_console()
     for task in tasks(config):
-        own = [_row(config, task, path) for path in task.parameters]
-        console.print(parameter_table(own, f"{task.name}, {task.parametrization.name}, under {config.optimizer.name}"))
+        table = [_row(config, task, path) for path in task.parameters]
+        console.print(
+            parameter_table(table, f"{task.name}, {task.parametrization.name}, under {config.optimizer.name}")
+        )
         for line in _besides(task, next(part for part in config.task.parts if part.architecture == task.architecture)):
             console.print(line, soft_wrap=True)
-        rows += own
+        rows += table
     write_parameters(rows, folder / "parameters.csv")
     console.print(f"Table: {folder / 'parameters.csv'}", soft_wrap=True)
     return 0
 
 
 def _row(config: Config, task: SupervisedTask, path: str) -> ParameterRow:
-    own = task.parameters[path]
-    update, weight_decay, epsilon = config.optimizer.factors(own.multiplier, len(own.shape))
+    parameter = task.parameters[path]
+    update, weight_decay, epsilon = config.optimizer.factors(parameter.multiplier, len(parameter.shape))
     return ParameterRow(
         task=task.name,
         parameter=path,
-        role=own.role.value,
-        shape="×".join(map(str, own.shape)),
-        fan_in=own.fan_in,
-        init_mean=own.rule.init_mean,
-        init_std=own.init_std,
-        forward=own.rule.forward,
+        role=parameter.role.value,
+        shape="×".join(map(str, parameter.shape)),
+        fan_in=parameter.fan_in,
+        init_mean=parameter.rule.init_mean,
+        init_std=parameter.init_std,
+        forward=parameter.rule.forward,
         update=update,
         weight_decay=weight_decay,
         epsilon=epsilon,

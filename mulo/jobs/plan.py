@@ -13,8 +13,8 @@ from mulo.config import Config
 from mulo.devices import particle_mesh
 from mulo.errors import MemoryLimitError
 from mulo.files import replacing
-from mulo.jobs import contestants, memory
-from mulo.jobs.contestants import tuning_of
+from mulo.jobs import memory, networks
+from mulo.optimizers import Optimizer
 from mulo.planning import accelerators
 from mulo.planning import memory as estimates
 from mulo.planning import plan as planning
@@ -22,7 +22,7 @@ from mulo.planning.accelerators import ACCELERATORS
 from mulo.planning.available import available_bytes
 from mulo.planning.calibration import Measured, measure
 from mulo.planning.memory import Peak, Platform
-from mulo.planning.plan import Clock, Contestant, Plan
+from mulo.planning.plan import Assignment, Clock, Plan
 from mulo.planning.steps import InnerStep, inner_step
 from mulo.reporting.plan_table import print_plan
 from mulo.types import Task
@@ -40,19 +40,19 @@ def plan(config: Config, console: Console) -> int:
 
 def make_plan(config: Config) -> Plan:
     """Counts the whole job: meta-training with its validations, unless the optimizer has no θ, and the evaluation."""
-    trained, evaluated = contestants.trained(config), contestants.evaluated(config)
+    trained, evaluated = networks.trained(config), networks.evaluated(config)
     platform, device, available = _where(config)
-    clock, said = _clock(config, trained, platform, available)
+    clock, assumptions = _clock(config, trained, platform, available)
     learned = config.optimizer.learned
     phases = planning.meta_training(trained, config.recipe, clock) if learned else []
     if not learned:
-        phases.append(planning.phase("tuning", [tuning_of(config)], _tuning_steps(config), clock))
+        phases.append(planning.phase("tuning", [networks.tuning_of(config)], _tuning_steps(config), clock))
     steps = sum(config.evaluation.all_horizons) * config.evaluation.seeds
     phases.append(planning.phase("evaluation", evaluated, steps, clock))
     theta = jax.eval_shape(config.optimizer.init, jax.eval_shape(lambda: jax.random.key(0)))
     return Plan(
         device=device,
-        assumptions=said,
+        assumptions=assumptions,
         theta_parameters=sum(math.prod(x.shape) for x in jax.tree.leaves(theta)),
         optimizees=planning.optimizees(trained, clock),
         phases=phases,
@@ -62,8 +62,8 @@ def make_plan(config: Config) -> Plan:
 
 
 def _tuning_steps(config: Config) -> int:
-    own = config.tuning
-    return math.prod(map(len, own.grid.values())) * own.seeds * own.steps
+    tuning = config.tuning
+    return math.prod(map(len, tuning.grid.values())) * tuning.seeds * tuning.num_steps
 
 
 def _where(config: Config) -> tuple[Platform, str, float | None]:
@@ -81,11 +81,11 @@ def _memory(config: Config, platform: Platform) -> dict[str, Peak]:
     return memory.peaks(replace(config, mode="main"), platform, devices)
 
 
-def _clock(config: Config, trained: Contestant, platform: Platform, available: float | None) -> tuple[Clock, list[str]]:
+def _clock(config: Config, trained: Assignment, platform: Platform, available: float | None) -> tuple[Clock, list[str]]:
     """Seconds of an inner step, and in words what they rest on."""
     if config.plan.device != "this":
         device = ACCELERATORS[config.plan.device]
-        return lambda contestant, task, step: accelerators.seconds(step, device), accelerators.assumptions(device)
+        return lambda optimizer, task, step: accelerators.seconds(step, device), accelerators.assumptions(device)
     tasks = _measurable(trained, platform, available)
     recipe = config.recipe
     fits = available is None or _whole_fits(config, trained, platform, available)
@@ -95,15 +95,15 @@ def _clock(config: Config, trained: Contestant, platform: Platform, available: f
     return _extrapolated(config, trained, tasks, measured)
 
 
-def _whole_fits(config: Config, trained: Contestant, platform: Platform, available: float) -> bool:
-    own = memory.trainings(trained, platform)
-    return estimates.meta_training(own, config.recipe, platform).total <= available
+def _whole_fits(config: Config, trained: Assignment, platform: Platform, available: float) -> bool:
+    footprints = memory.trainings(trained, platform)
+    return estimates.meta_training(footprints, config.recipe, platform).total <= available
 
 
-def _measurable(trained: Contestant, platform: Platform, available: float | None) -> Sequence[Task]:
+def _measurable(trained: Assignment, platform: Platform, available: float | None) -> Sequence[Task]:
     """The tasks of which a pair fits into memory."""
     sizes = zip(trained.tasks, memory.trainings(trained, platform), strict=True)
-    fitting = [task for task, own in sizes if available is None or estimates.single(own, platform) <= available]
+    fitting = [task for task, size in sizes if available is None or estimates.single(size, platform) <= available]
     if not fitting:
         raise MemoryLimitError(
             "Not even one pair of trainings of any network fits into this machine's memory, and none can be measured: "
@@ -113,15 +113,15 @@ def _measurable(trained: Contestant, platform: Platform, available: float | None
 
 
 def _extrapolated(
-    config: Config, trained: Contestant, tasks: Sequence[Task], measured: Measured
+    config: Config, trained: Assignment, tasks: Sequence[Task], measured: Measured
 ) -> tuple[Clock, list[str]]:
     """Measured where it was measured, else in proportion to arithmetic from the largest network measured."""
     largest = max(tasks, key=lambda task: inner_step(task, config.optimizer).total.flops)
     per_flop = measured.by_task[largest.name] / inner_step(largest, config.optimizer).total.flops
 
-    def seconds(contestant: Contestant, task: Task, step: InnerStep) -> float:
-        own = measured.by_task.get(task.name) if contestant.config == config.optimizer else None
-        return per_flop * step.total.flops if own is None else own
+    def seconds(optimizer: Optimizer, task: Task, step: InnerStep) -> float:
+        known = measured.by_task.get(task.name) if optimizer == config.optimizer else None
+        return per_flop * step.total.flops if known is None else known
 
     rest = f"Extrapolated from {largest.name} in proportion to arithmetic: all other networks and optimizers."
     return seconds, [measured.how, rest]

@@ -6,11 +6,11 @@ from rich.console import Console
 
 from mulo.config import Config
 from mulo.errors import ConfigError
-from mulo.process import places
+from mulo.process import writable
 
 
 def check(config: Config) -> None:
-    """Refuses what is neither a record nor a sweep's directory, and a place that is taken."""
+    """Refuses a source that is neither a record nor a sweep's directory, and a target that is in use."""
     from mulo.jobs.job_folders import jobs_of  # pandas, which no other mode needs before its results
     from mulo.reporting import record
 
@@ -23,12 +23,12 @@ def check(config: Config) -> None:
             advice = "To rename a record, rename its folder."
             raise ConfigError.value("report.name", config.report.name, "null where report.of is a record", advice)
         record.read(source)
-        places.check(source, "report.of=<directory>")
+        writable.check(source, "report.of=<directory>")
         return
     first = jobs_of(source)[0].config
     folder = target(config, first)
     _check_target(folder, first)
-    places.check(folder, "report.into=<folder>")
+    writable.check(folder, "report.into=<folder>")
 
 
 def _source(config: Config) -> Path:
@@ -48,12 +48,12 @@ def _check_target(folder: Path, job: Config) -> None:
         return
     advice = "Choose another one with report.name=<name>."
     if not folder.is_dir() or (any(folder.iterdir()) and not record.is_record(folder)):
-        raise ConfigError(f"{folder} is there already and is not a record. {advice}")
+        raise ConfigError(f"{folder} exists and is not a record. {advice}")
     if record.is_record(folder):
-        held = record.read(folder)
-        if (held.sweep.name, held.scale) != (job.sweep.name, job.scale):
-            what = f"{held.sweep.name} at scale {held.scale}"
-            raise ConfigError(f"{folder} holds the record of another sweep, {what}. {advice}")
+        stored = record.read(folder)
+        if (stored.sweep.name, stored.scale) != (job.sweep.name, job.scale):
+            sweep = f"{stored.sweep.name} at scale {stored.scale}"
+            raise ConfigError(f"{folder} holds the record of another sweep, {sweep}. {advice}")
 
 
 def report(config: Config, console: Console) -> int:
@@ -69,7 +69,7 @@ def report(config: Config, console: Console) -> int:
         record.write(gathered, folder)
         missing = sum(job.status != "finished" for job in gathered.jobs)
         if missing:
-            console.print(f"{missing} of {len(gathered.jobs)} jobs did not finish; the record says which.")
+            console.print(f"{missing} of {len(gathered.jobs)} jobs did not finish; the record lists them.")
     record.write_up(folder)
     console.print(f"Record: {folder / 'README.md'}, index.html and figure beside it.", soft_wrap=True)
     return 0

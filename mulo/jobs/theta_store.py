@@ -8,7 +8,7 @@ from pathlib import Path
 from mulo.config import Config, to_dict
 from mulo.config.recipe import ScaleConfig
 
-_PLACE = Path("runs") / "theta"
+_FOLDER = Path("runs") / "theta"
 
 
 _DECIDES = ("seed", "state_dtype", "optimizer", "task", "data", "recipe")
@@ -23,11 +23,11 @@ def training_of(config: Config) -> Config:
     """
     if config.sweep.name is None:
         return config
-    own = {key: getattr(config, key) for key in _DECIDES}
-    # Sizes for tasks and evaluations to follow: the task has followed.
-    own["recipe"] = replace(config.recipe, scale=ScaleConfig())
-    alone = Config(mode="meta_train", logger=config.logger, distributed=config.distributed, **own)
-    return replace(alone, run_dir=str(_PLACE / _name(alone)))
+    settings = {key: getattr(config, key) for key in _DECIDES}
+    # The task has taken its sizes from it already.
+    settings["recipe"] = replace(config.recipe, scale=ScaleConfig())
+    alone = Config(mode="meta_train", logger=config.logger, distributed=config.distributed, **settings)
+    return replace(alone, run_dir=str(_FOLDER / _name(alone)))
 
 
 def _name(alone: Config) -> str:

@@ -12,9 +12,9 @@ from mulo.config import Config
 from mulo.errors import Interrupted, MuloError
 from mulo.evaluation.results import RESULTS
 from mulo.evaluation.tuning import Settings, as_text, baseline_theta, best, combinations, try_settings
-from mulo.jobs.contestants import tuned_width, tuning_of
 from mulo.jobs.context import JobContext
 from mulo.jobs.evaluate import ThetaOf
+from mulo.jobs.networks import tuned_width, tuning_of
 from mulo.optimizers import with_state_dtype
 from mulo.reporting.progress import progress
 from mulo.types import LayeredTask
@@ -33,7 +33,7 @@ def tune(job: JobContext) -> ThetaOf:
     grid = combinations(config.optimizer.grid(config.tuning.grid))
     log, names = TrialLog(job.folder / "tuning.csv", config, list(grid[0])), list(grid[0])
     tasks = tuning_of(config).tasks
-    console.print(f"Tuning {config.contestant}: {len(grid)} settings on {', '.join(task.name for task in tasks)}.")
+    console.print(f"Tuning {config.method}: {len(grid)} settings on {', '.join(task.name for task in tasks)}.")
     chosen: dict[tuple[str, int], Settings] = {}
     for task in tasks:
         _try_all(job, task, grid, log)
@@ -56,21 +56,21 @@ def _tuned_on(config: Config, network: LayeredTask) -> int:
 
 def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TrialLog") -> None:
     config, stop = job.config, job.stop
-    how, optimizer = config.tuning, with_state_dtype(config.optimizer, config.state_dtype)
+    tuning, optimizer = config.tuning, with_state_dtype(config.optimizer, config.state_dtype)
     key = randomness.branch(randomness.root(config.seed), "tuning")
     done = log.of(task)[list(grid[0])].to_dict("records")
     missing = [settings for settings in grid if as_text(settings) not in done]
-    batches = [missing[i : i + how.settings_at_once] for i in range(0, len(missing), how.settings_at_once)]
-    with progress(f"tuning on {task.name}", len(batches) * how.steps, 0, "mean loss") as bar:
+    batches = [missing[i : i + tuning.settings_at_once] for i in range(0, len(missing), tuning.settings_at_once)]
+    with progress(f"tuning on {task.name}", len(batches) * tuning.num_steps, 0, "mean loss") as bar:
         for index, batch in enumerate(batches):
 
-            def on_progress(steps: int, loss: float, before: int = index * how.steps) -> None:
+            def on_progress(steps: int, loss: float, before: int = index * tuning.num_steps) -> None:
                 bar.update(before + steps, loss)
 
-            run = partial(try_settings, task, optimizer, batch, num_steps=how.steps, seeds=how.seeds)
+            run = partial(try_settings, task, optimizer, batch, num_steps=tuning.num_steps, seeds=tuning.seeds)
             log.add(task, run(key=key, on_progress=on_progress))
             if stop.requested():
-                raise Interrupted(int(stop.signal_number or 0), f"Stopped; what was tried is kept in {log.path}.")
+                raise Interrupted(int(stop.signal_number or 0), f"Stopped; what was tried is saved in {log.path}.")
 
 
 class TrialLog:
@@ -90,11 +90,16 @@ class TrialLog:
         config = self._config
         part = next(part for part in config.evaluated.task.parts if part.architecture == task.architecture)
         names = {
-            "method": config.contestant,
+            "method": config.method,
             "parametrization": config.evaluated.parametrization,
             "task": task.architecture,
         }
-        sizes = {"width": task.width, "depth": task.depth, "num_steps": config.tuning.steps, "meta_seed": config.seed}
+        sizes = {
+            "width": task.width,
+            "depth": task.depth,
+            "num_steps": config.tuning.num_steps,
+            "meta_seed": config.seed,
+        }
         rows = trials.assign(**names, data=config.evaluated.data_of(part).name, **sizes)
         more = rows[list(self._trials)]
         self._trials = pd.concat([self._trials, more], ignore_index=True) if len(self._trials) else more

@@ -1,4 +1,4 @@
-"""In what the jobs of a sweep differ, told from their configurations."""
+"""In what the configurations of a sweep's jobs differ."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from mulo.config import Config, to_dict
 _NO_COLUMNS = ("mode", "name", "scale", "seed", "run_dir", "logger", "distributed", "plan", "report", "sweep")
 _COLUMNS = {
     *("task.name", "task.parametrization", "data.name"),
-    *(f"evaluation.{key}" for key in ("widths", "depths", "steps", "horizons", "seeds", "test_points")),
+    *(f"evaluation.{key}" for key in ("widths", "depths", "num_steps", "horizons", "seeds", "test_points")),
     *(f"evaluation.task.{key}" for key in ("name", "parametrization", "width", "widths", "depth", "depths")),
     *("evaluation.data.name", "coordinate_check.widths", "coordinate_check.depths"),
 }
@@ -46,13 +46,13 @@ def _may_vary(key: str, configs: Sequence[Config]) -> bool:
 
 
 def _columns(config: Config) -> tuple[Any, ...]:
-    """What the columns of results.csv say of a job."""
-    on = config.evaluated
-    return config.contestant, config.parametrization, on.task.name, on.data.name, on.parametrization
+    """The columns of results.csv that a job's configuration decides."""
+    evaluated = config.evaluated
+    return config.method, config.parametrization, evaluated.task.name, evaluated.data.name, evaluated.parametrization
 
 
 def flattened(config: Config) -> dict[str, str]:
-    """All settings by dotted key, as text; of places on disk the last part alone."""
+    """All settings by dotted key, as text; of paths the last part alone."""
     return dict(_flat(to_dict(config), ""))
 
 

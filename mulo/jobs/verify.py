@@ -1,4 +1,4 @@
-"""mode=verify: replays a reference trajectory and says how far this implementation is from it."""
+"""mode=verify: replays a reference trajectory and reports how far this implementation is from it."""
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +23,6 @@ def verify(config: Config, console: Console) -> int:
     console.print(table)
     worst = max(errors, key=lambda name: errors[name])
     agrees = errors[worst] <= 1
-    said = "Agreement" if agrees else "NO agreement"
-    console.print(f"{said}: the largest error is {errors[worst]:.3g} times the tolerance, at tensor {worst}.")
+    outcome = "Agreement" if agrees else "NO agreement"
+    console.print(f"{outcome}: the largest error is {errors[worst]:.3g} times the tolerance, at tensor {worst}.")
     return 0 if agrees else 1

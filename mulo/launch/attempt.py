@@ -1,4 +1,4 @@
-"""One start of one job: alone, or in a sweep, where it may be done before and must not take others down."""
+"""One start of one job: alone, or in a sweep, where it may be done already and must not fail others."""
 
 import gc
 import os
@@ -17,7 +17,7 @@ from mulo import distributed, kernel_library, locks
 from mulo.config import Config
 from mulo.errors import BusyError, MuloError
 from mulo.jobs.report import report
-from mulo.process import full_disk, places, run_directory, status
+from mulo.process import full_disk, run_directory, status, writable
 from mulo.process.events import Log
 from mulo.process.every import every
 from mulo.process.status import Status, finished, outcome, recorded
@@ -67,41 +67,41 @@ def _run(config: Config, folder: Path | None) -> int:
 
 @contextmanager
 def _locked(config: Config, folder: Path) -> Iterator[None]:
-    places.make(folder, run_directory.KEY)
+    writable.make(folder, run_directory.KEY)
     with ExitStack() as stack:
         try:
             stack.enter_context(locks.locked(folder, _say, wait=False))
         except BusyError as error:
-            other = status.read(folder)
-            who = f" (process {other.process}, since {other.started})" if other else ""
+            last = status.read(folder)
+            process = f" (process {last.process}, since {last.started})" if last else ""
             raise BusyError(
-                f"{run_directory.described(config)} is in use by another process{who}. Wait for its end and start "
-                "again, or choose another run_dir."
+                f"{run_directory.described(config)} is in use by another process{process}. Wait until it ends, or "
+                "choose another run_dir."
             ) from error
         yield
 
 
 @contextmanager
 def _leaving_nothing(folder: Path) -> Iterator[None]:
-    """Takes away what a start made that was refused before the run directory had its config.yaml."""
+    """Removes what a start made that was refused before the run directory had its config.yaml."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     except BusyError:
         raise
     except MuloError:
-        with suppress(OSError):  # nothing can be there where nothing can be made
-            _take_away(folder, made)
+        with suppress(OSError):  # nothing exists where nothing can be made
+            _remove(folder, made)
         raise
 
 
-def _take_away(folder: Path, made: Sequence[Path]) -> None:
+def _remove(folder: Path, made: Sequence[Path]) -> None:
     if (folder / "config.yaml").exists():
         return
     for name in (status.FILE, status.TRACEBACK, locks.FILE):
         (folder / name).unlink(missing_ok=True)
     for path in made:
-        with suppress(OSError):  # somebody else's files are in it by now
+        with suppress(OSError):  # another process's files are in it by now
             path.rmdir()
 
 
@@ -117,20 +117,20 @@ class SweepJob:
 
     def note(self, event: str, **more: Any) -> None:
         """Appends an event of this job."""
-        where = {"directory": str(self.folder.absolute())} if self.folder else {}
-        self.log.append(event, job=self.number, overrides=list(self.overrides), **where, **more)
+        directory = {"directory": str(self.folder.absolute())} if self.folder else {}
+        self.log.append(event, job=self.number, overrides=list(self.overrides), **directory, **more)
 
 
 def of_sweep(job: SweepJob, compose: Callable[[], Config]) -> int:
     """Runs the job unless it is done; every outcome is noted, and no error leaves. Returns the exit code."""
     if not job.log.launched_here:
-        _leave_signals_to_the_launcher()
+        _ignore_signals()
     stopped = job.log.stop()
     if stopped is not None:
         job.note("not started", exit_code=128 + stopped)
         return 128 + stopped
     try:
-        with stopped_at_once(), _obeying(job.log):
+        with stopped_at_once(), _stopped_with_the_sweep(job.log):
             config = compose()
             job = replace(job, folder=_directory(config))
             return _started(job, config)
@@ -144,7 +144,7 @@ def _failed(job: SweepJob, error: BaseException) -> int:
     result, last = outcome(error), status.read(job.folder) if job.folder else None
     try:
         job.note(result.status, exit_code=result.exit_code, reason=result.reason, seconds=last and last.wall_seconds)
-    except OSError:  # the disk of the sweep's log is full: the terminal is left
+    except OSError:  # the disk of the sweep's log is full: print instead
         _say(result.reason)
     if result.exit_code == 1 and not isinstance(error, MuloError):
         traceback.print_exception(error)
@@ -153,9 +153,9 @@ def _failed(job: SweepJob, error: BaseException) -> int:
     return result.exit_code
 
 
-def _leave_signals_to_the_launcher() -> None:
-    """Between jobs too, or a terminal's Ctrl-C would end this process before its sweep has decided anything."""
-    # SIGUSR2 is submitit's own business between jobs.
+def _ignore_signals() -> None:
+    """The launcher handles them: a terminal's Ctrl-C would end this process between jobs."""
+    # SIGUSR2 belongs to submitit between jobs.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -169,7 +169,7 @@ def _started(job: SweepJob, config: Config) -> int:
         return code
     if done := finished(folder, config.mode):
         return _skipped(job, done)
-    places.make(folder, run_directory.KEY)
+    writable.make(folder, run_directory.KEY)
     with full_disk.explained(folder), locks.locked(folder, lambda text: job.note("waiting", reason=text)):
         if done := finished(folder, config.mode):
             return _skipped(job, done)
@@ -193,31 +193,31 @@ def _skipped(job: SweepJob, done: Status) -> int:
 
 
 @contextmanager
-def _obeying(log: Log) -> Iterator[None]:
-    """While open, a sweep that is told to stop stops this process too, on whichever machine it is."""
+def _stopped_with_the_sweep(log: Log) -> Iterator[None]:
+    """While open, a stop of the sweep stops this process too, on whichever machine it is."""
     if log.launched_here:
         yield
         return
     received: list[int] = []
 
-    def look() -> None:
+    def check() -> None:
         if not received and (number := log.stop()) is not None:
             received.append(number)
             os.kill(os.getpid(), number)
 
-    with every(_POLL_SECONDS, look):
+    with every(_POLL_SECONDS, check):
         yield
 
 
 @contextmanager
 def _output(folder: Path, log: Log) -> Iterator[None]:
-    """What a job of a process of its own prints goes into its directory: the terminal is the launching process's."""
+    """What a job in a worker process prints goes into its directory: the terminal is the launching process's."""
     if log.launched_here:
         yield
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
+    terminal = os.dup(1), os.dup(2)
     with (folder / OUTPUT).open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -226,13 +226,13 @@ def _output(folder: Path, log: Log) -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for number, old in zip((1, 2), kept, strict=True):
+        for number, old in zip((1, 2), terminal, strict=True):
             os.dup2(old, number)
             os.close(old)
 
 
 def _clear() -> None:
-    """Processes live on from job to job: compiled programs and data of one are no use to the next."""
+    """Workers run several jobs: compiled programs and data of one are of no use to the next."""
     if jax := sys.modules.get("jax"):
         jax.clear_caches()
     gc.collect()

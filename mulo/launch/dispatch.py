@@ -67,8 +67,8 @@ def _lead(config: Config, console: Console) -> int:
     if config.mode == "plan":
         return plan(config, console)
     # A damaged checkpoint is found before anything is made on disk.
-    given = config.mode in ("evaluate", "coordinate_check") and not config.meta_trains
-    theta = configured_theta(config) if given else None
+    needs_theta = config.mode in ("evaluate", "coordinate_check") and not config.meta_trains
+    theta = configured_theta(config) if needs_theta else None
     folder = run_directory.open_run(config)
     console.print(f"mulo {config.mode}: {config.optimizer.name} on {config.task.name}, in {folder}", soft_wrap=True)
     if config.mode == "parameters":
@@ -103,7 +103,7 @@ def _meta_trained(job: JobContext) -> Theta:
 
 
 def _shared_theta(job: JobContext, training: Config) -> Theta:
-    """θ of a meta-training that other jobs may want too; the job's theta.json says where it is and what it cost."""
+    """θ of a meta-training that other jobs may need too; the job's theta.json holds its directory and cost."""
     folder = run_directory.choose(training)
     with locked(folder, lambda text: job.console.print(text, soft_wrap=True)), ExitStack() as stack:
         done = finished(folder, training.mode)

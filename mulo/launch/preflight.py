@@ -11,7 +11,7 @@ from mulo.errors import CheckpointError, ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
 from mulo.jobs import report
 from mulo.optimizers import Optimizer
-from mulo.process import places, run_directory
+from mulo.process import run_directory, writable
 from mulo.reporting import wandb_mirror
 
 
@@ -29,7 +29,7 @@ def resolve(raw: Mapping[str, Any], explicit: Collection[str]) -> Config:
     try:
         return _checked(config, explicit)
     except OSError as error:
-        raise ConfigError(f"{error.filename} cannot be used: {error.strerror}. Choose another place.") from error
+        raise ConfigError(f"{error.filename} cannot be used: {error.strerror}. Choose another path.") from error
 
 
 def _checked(config: Config, explicit: Collection[str]) -> Config:
@@ -43,8 +43,8 @@ def _checked(config: Config, explicit: Collection[str]) -> Config:
     if config.evaluation.sp_twin is not None:
         _check_twin(config)
     if config.mode != "verify":
-        for own in config.datasets:
-            data.check(own)
+        for dataset in config.datasets:
+            data.check(dataset)
     if config.mode == "plan":
         _check_output(config)
     elif config.mode != "verify":
@@ -56,7 +56,7 @@ def _checked(config: Config, explicit: Collection[str]) -> Config:
 def _stored_settings(config: Config) -> Optimizer | None:
     """The settings of the θ that is read from a file, where one is."""
     if config.checkpoint is not None and config.reference is not None:
-        raise ConfigError("Both checkpoint and reference are given, and each brings its own θ: give one of them.")
+        raise ConfigError("Both checkpoint and reference are given, and each holds a θ: give one of them.")
     if config.checkpoint is not None:
         return _read_meta("checkpoint", config.checkpoint).optimizer
     if config.reference is not None:
@@ -77,28 +77,28 @@ def _check_agrees(stored: Optimizer, given: Optimizer, explicit: Collection[str]
     if "optimizer" in explicit and old["name"] != new["name"]:
         raise ConfigError(
             f"optimizer={new['name']} contradicts the file given, which holds θ of {old['name']}. "
-            "Leave optimizer away: its settings are read from that file."
+            "Leave optimizer out: its settings are read from that file."
         )
     for key in sorted(explicit):
         name = key.removeprefix("optimizer.")
         if key != name and old.get(name) != new.get(name):
             raise ConfigError(
                 f"{key}={new.get(name)} contradicts the file given, whose θ was meta-trained with {old.get(name)}. "
-                "Leave it away: static settings travel with θ."
+                "Leave it out: static settings travel with θ."
             )
 
 
 def _check_output(config: Config) -> None:
-    """Refuses, before anything is measured, a place where no file can be written."""
+    """Refuses, before anything is measured, a path where no file can be written."""
     path = Path(config.plan.output or "plan.json").absolute()
     if path.is_dir():
         raise ConfigError.value("plan.output", config.plan.output, "the name of a file", "This is a folder.")
     if not path.parent.is_dir():
         raise ConfigError.value(
-            "plan.output", config.plan.output, "a file in an existing folder", f"{path.parent} is none."
+            "plan.output", config.plan.output, "a file in an existing folder", f"{path.parent} does not exist."
         )
     if config.plan.output is not None:
-        places.check(path.parent, "plan.output=<file>")
+        writable.check(path.parent, "plan.output=<file>")
 
 
 def _check_twin(config: Config) -> None:

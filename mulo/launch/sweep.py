@@ -1,4 +1,4 @@
-"""The launching process of a sweep: who is done, what failed, when to stop, and the table at the end."""
+"""The launching process of a sweep: reports, the stop, and the table at the end."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from mulo.reporting.units import of_seconds
 _POLL_SECONDS = 0.25
 _DONE = ("finished", "skipped")
 REPORTED = (*_DONE, "failed", "interrupted")
-"""What is said at once of a job."""
+"""What is reported of a job at once."""
 _WORDS = {"skipped": "skipped (done before)"}
 
 
@@ -31,11 +31,11 @@ class Sweep:
     def __init__(self) -> None:
         self.log, self.begun = Log.new(), False
         self._planned: list[list[str]] = []
-        self._said: set[tuple[int, str]] = set()
+        self._reported: set[tuple[int, str]] = set()
         self._stop, self._open = Stop(), ExitStack()
 
     def begin(self, planned: Sequence[Sequence[str]]) -> None:
-        """Takes over SIGINT and SIGTERM, and says from now on which jobs have ended.
+        """Takes over SIGINT and SIGTERM, and reports from now on which jobs have ended.
 
         Args:
             planned: every job's overrides; empty where the sweeper decides on the way.
@@ -48,22 +48,22 @@ class Sweep:
         del frame
         if not self._stop.repeated(number):
             self.log.append("stop", signal=number)
-            _error("Stopping: jobs under way save what is done, others are not started. Once more ends it at once.")
+            _error("Stopping: running jobs save and end, others are not started. Press Ctrl-C again to abort.")
 
     def _rows(self) -> list[JobRow]:
         return rows(self.log.read(), self._planned)
 
     def report(self) -> None:
         """One line for every job that has ended, or waits for another process, since the last report."""
-        found = self._rows()
-        for row in found:
+        jobs = self._rows()
+        for row in jobs:
             waits = row.status == "running" and row.reason is not None
-            if (row.status in REPORTED or waits) and (row.job, row.status) not in self._said:
-                self._said.add((row.job, row.status))
-                done = sum(status in REPORTED for _, status in self._said)
-                self._say(row, done, max(len(found), len(self._planned)))
+            if (row.status in REPORTED or waits) and (row.job, row.status) not in self._reported:
+                self._reported.add((row.job, row.status))
+                done = sum(status in REPORTED for _, status in self._reported)
+                self._print(row, done, max(len(jobs), len(self._planned)))
 
-    def _say(self, row: JobRow, done: int, total: int) -> None:
+    def _print(self, row: JobRow, done: int, total: int) -> None:
         text = f"[{done}/{total}] {' '.join(self._varying(row)) or 'job'}: {_status(row)}"
         if row.status in _DONE:
             print(f"{text}{_after(row)}", flush=True)
@@ -76,7 +76,7 @@ class Sweep:
         return [override for override in row.overrides if override not in common]
 
     def wait_for_the_rest(self) -> None:
-        """Waits for jobs that are processes of this one's own, after another's death has ended the launcher."""
+        """Waits for child processes, after the death of one has ended the launcher."""
         with suppress(ChildProcessError):
             while True:
                 os.wait()
@@ -85,22 +85,22 @@ class Sweep:
         """Prints the table and returns the exit code: 0 where every job is finished, now or before."""
         self._open.close()
         self.report()
-        found = [settled(row) for row in self._rows()]
+        jobs = [settled(row) for row in self._rows()]
         console = wide_console()
-        console.print(self._table(found))
-        for row in found:
+        console.print(self._table(jobs))
+        for row in jobs:
             if row.reason and row.status not in _DONE:
                 _error(f"Job {row.job} ({' '.join(self._varying(row))}): {_status(row)}. {row.reason}")
-        print(_summary(found), flush=True)
+        print(_summary(jobs), flush=True)
         stopped = self.log.stop()
-        return 128 + stopped if stopped is not None else max((row.exit_code for row in found), default=0)
+        return 128 + stopped if stopped is not None else max((row.exit_code for row in jobs), default=0)
 
-    def _table(self, found: Sequence[JobRow]) -> Table:
+    def _table(self, jobs: Sequence[JobRow]) -> Table:
         table = Table("job", "settings", "status", "wall time", "directory")
-        for row in found:
+        for row in jobs:
             seconds = "" if row.seconds is None else of_seconds(row.seconds)
-            place = "" if row.directory is None else os.path.relpath(row.directory)
-            table.add_row(str(row.job), escape(" ".join(self._varying(row))), _status(row), seconds, escape(place))
+            folder = "" if row.directory is None else os.path.relpath(row.directory)
+            table.add_row(str(row.job), escape(" ".join(self._varying(row))), _status(row), seconds, escape(folder))
         return table
 
 
@@ -113,11 +113,11 @@ def _after(row: JobRow) -> str:
     return f" after {of_seconds(row.seconds)}" if row.seconds is not None and row.status == "finished" else ""
 
 
-def _summary(found: Sequence[JobRow]) -> str:
-    counts = Counter(row.status for row in found)
+def _summary(jobs: Sequence[JobRow]) -> str:
+    counts = Counter(row.status for row in jobs)
     parts = [f"{count} {_WORDS.get(name, name)}" for name, count in counts.items()]
-    again = "" if all(row.status in _DONE for row in found) else " The same command goes on with what is missing."
-    return f"{len(found)} job{'s' if len(found) != 1 else ''}: {', '.join(parts)}.{again}"
+    again = "" if all(row.status in _DONE for row in jobs) else " The same command continues with what is missing."
+    return f"{len(jobs)} job{'s' if len(jobs) != 1 else ''}: {', '.join(parts)}.{again}"
 
 
 def explain(error: BaseException) -> str | None:
@@ -125,23 +125,23 @@ def explain(error: BaseException) -> str | None:
     name = type(error).__name__
     if name in ("TerminatedWorkerError", "BrokenProcessPool"):
         return (
-            "A worker process ended without a word (killed, or out of memory), and joblib ended the others with it. "
-            "Where memory was short, fewer at a time need less: hydra.launcher.n_jobs=1."
+            "A worker process exited without reporting an error (killed, or out of memory), and joblib ended "
+            "the others. If memory was short, run fewer at a time: hydra.launcher.n_jobs=1."
         )
     if isinstance(error, KeyboardInterrupt):
-        return "Stopped at once: what the jobs under way had not saved is lost."
+        return "Aborted: what the running jobs had not saved is lost."
     if name in ("UncompletedJobError", "FailedJobError"):
-        return "A job's process ended without a word (killed, out of time or out of memory); the others go on."
+        return "A process exited without reporting an error (killed, out of time or of memory); other jobs continue."
     return None
 
 
 def broken(sweep: Sweep, error: BaseException) -> None:
-    """Says why the launcher gave up, and waits for those of its jobs that have not."""
-    said = explain(error)
-    if said is None:
+    """Reports why the launcher gave up, and waits for its jobs that still run."""
+    message = explain(error)
+    if message is None:
         traceback.print_exception(error)
         return
-    _error(said)
+    _error(message)
     if type(error).__module__.startswith("submitit"):
         sweep.wait_for_the_rest()
 

@@ -18,8 +18,8 @@ def available_bytes() -> int | None:
     if device.platform == "cpu":
         left = host_bytes()
         return None if left is None else left + held_bytes()
-    told = device.memory_stats() or {}
-    return told["bytes_limit"] - told.get("bytes_in_use", 0) if "bytes_limit" in told else None
+    stats = device.memory_stats() or {}
+    return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None
 
 
 def host_bytes(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:

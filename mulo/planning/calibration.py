@@ -50,16 +50,16 @@ def _outer_steps(
     trainer = Trainer(tasks, config, recipe, 0)
     state = trainer.initial()
 
-    def step() -> None:
+    def outer_step() -> None:
         nonlocal state
         state, _ = trainer.step(state)
 
-    times = _timed(step, seconds)
+    times = _timed(outer_step, seconds)
     whole = median(times)
     # Shared out among the tasks by their arithmetic: they run side by side.
-    total = sum(own.total.flops for own in steps)
+    total = sum(step.total.flops for step in steps)
     per_flop = whole / (total * per_outer_step(recipe))
-    by_task = {task.name: per_flop * own.total.flops for task, own in zip(tasks, steps, strict=True)}
+    by_task = {task.name: per_flop * step.total.flops for task, step in zip(tasks, steps, strict=True)}
     return Measured(by_task, f"Measured: {len(times)} whole outer steps.")
 
 

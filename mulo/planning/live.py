@@ -76,9 +76,9 @@ class _Run:
             self.now += 1
             value.sources, value.exists = self.array(value.size).sources, True
 
-    def program(self, jaxpr: Jaxpr, given: Sequence[_Value]) -> list[_Value]:
+    def program(self, jaxpr: Jaxpr, arguments: Sequence[_Value]) -> list[_Value]:
         """Runs all operations; returns the results."""
-        known = dict(zip(jaxpr.invars, given, strict=True)) | {v: self.array(0) for v in jaxpr.constvars}
+        known = dict(zip(jaxpr.invars, arguments, strict=True)) | {v: self.array(0) for v in jaxpr.constvars}
         reads = Counter(v for eqn in jaxpr.eqns for v in eqn.invars if not isinstance(v, Literal))
 
         def value(v: Any) -> _Value:
@@ -89,16 +89,16 @@ class _Run:
             known |= zip(eqn.outvars, self._operation(eqn, list(map(value, eqn.invars)), reads), strict=True)
         return list(map(value, jaxpr.outvars))
 
-    def _operation(self, eqn: Any, given: list[_Value], reads: Counter) -> list[_Value]:
+    def _operation(self, eqn: Any, arguments: list[_Value], reads: Counter) -> list[_Value]:
         name, programs = eqn.primitive.name, list(inside(eqn))
-        if name in _CALLS and len(programs[0].invars) == len(given):
-            return self.program(programs[0], given)
+        if name in _CALLS and len(programs[0].invars) == len(arguments):
+            return self.program(programs[0], arguments)
         if name in _VIEWS:
-            return given
+            return arguments
         if name in _ELEMENTWISE or (name in _COSTLY and reads[eqn.outvars[0]] < 2):
-            sources = frozenset[_Array]().union(*(value.sources for value in given))
+            sources = frozenset[_Array]().union(*(value.sources for value in arguments))
             return [_Value(size_of(eqn.outvars[0].aval), sources, False)]
-        for value in given:
+        for value in arguments:
             (self.read if name in _COSTLY | _REDUCTIONS else self.store)(value)
         self.within[self.now] = max(map(_peak, programs), default=0)
         return [self.array(size_of(v.aval)) for v in eqn.outvars]

@@ -138,26 +138,26 @@ def meta_training(trainings: Sequence[Footprint], recipe: RecipeConfig, platform
     """
     pairs, together = recipe.pairs // devices, devices if platform.cpu else 1
     batch = recipe.particles_per_batch or pairs
-    states = [2 * pairs * together * own.state for own in trainings]
-    kept = sum(states) + sum(5 * pairs * together * own.theta for own in trainings)
-    moving = [together * _moving(own, pairs, batch) for own in trainings]
+    states = [2 * pairs * together * training.state for training in trainings]
+    state = sum(states) + sum(5 * pairs * together * training.theta for training in trainings)
+    moving = [together * _moving(training, pairs, batch) for training in trainings]
     moments = {
         # Tasks run side by side on CPUs, one after the other on accelerators; a validation adds one task's trainings.
         "a step": sum(moving) if platform.cpu else max(moving),
-        "a validation": max(state + work for state, work in zip(states, moving, strict=True)),
-        "a save": SAVED_COPIES * kept if platform.cpu else 0,
+        "a validation": max(map(sum, zip(states, moving, strict=True))),
+        "a save": SAVED_COPIES * state if platform.cpu else 0,
     }
     moment = max(moments, key=lambda name: moments[name])
     # Tasks that learn from the same dataset share it; so do those whose datasets are as large, in all likelihood.
-    data = together * sum({own.data for own in trainings})
-    # Tasks compile side by side.
-    return Peak(moment, *_host(platform, sum(own.operations for own in trainings)), data, kept, moments[moment])
+    data = together * sum({training.data for training in trainings})
+    host = _host(platform, sum(training.operations for training in trainings))  # tasks compile side by side
+    return Peak(moment, *host, data, state, moments[moment])
 
 
-def _moving(own: Footprint, pairs: int, batch: int) -> int:
+def _moving(training: Footprint, pairs: int, batch: int) -> int:
     """A truncation of one batch, whose state is a copy if it is not all; or new starts, drawn for all pairs."""
-    advance = 2 * min(batch, pairs) * (own.work + (own.state if batch < pairs else 0))
-    return max(advance, 4 * pairs * own.params)
+    advance = 2 * min(batch, pairs) * (training.work + (training.state if batch < pairs else 0))
+    return max(advance, 4 * pairs * training.params)
 
 
 def _host(platform: Platform, operations: int) -> tuple[int, int]:
@@ -165,27 +165,27 @@ def _host(platform: Platform, operations: int) -> tuple[int, int]:
     return (PROCESS, PER_OPERATION * operations) if platform.cpu else (0, 0)
 
 
-def single(own: Footprint, platform: Platform) -> int:
+def single(training: Footprint, platform: Platform) -> int:
     """Bytes of one pair of trainings that moves alone."""
-    return sum(_host(platform, own.operations)) + 2 * (own.state + own.work) + own.data
+    return sum(_host(platform, training.operations)) + 2 * (training.state + training.work) + training.data
 
 
-def evaluation(cells: Sequence[tuple[Task, Footprint]], seeds: int, platform: Platform) -> tuple[Peak, str]:
-    """The largest of the cells, which run one after the other, with its task's name.
+def evaluation(runs: Sequence[tuple[Task, Footprint]], seeds: int, platform: Platform) -> tuple[Peak, str]:
+    """The largest of the runs, which follow each other, with its task's name.
 
     On accelerators of each device, a network's shares taken as equal.
     """
     sharing = 1 if platform.cpu else platform.model_devices
 
-    def peak(task: Task, own: Footprint) -> Peak:
+    def peak(task: Task, size: Footprint) -> Peak:
         params, _ = shapes(task)
         moments = {
-            "its start": 2 * seeds * own.params,
-            "its steps": seeds * own.work,
+            "its start": 2 * seeds * size.params,
+            "its steps": seeds * size.work,
             "its test": int(XLA_MARGIN * peak_bytes(partial(task.full_loss, split="test"), params, task.data)),
         }
         moment = max(moments, key=lambda name: moments[name])
-        host, state = _host(platform, own.operations), seeds * own.state
-        return Peak(moment, *host, own.data, state // sharing, moments[moment] // sharing)
+        host, state = _host(platform, size.operations), seeds * size.state
+        return Peak(moment, *host, size.data, state // sharing, moments[moment] // sharing)
 
-    return max(((peak(task, own), own.name) for task, own in cells), key=lambda found: found[0].total)
+    return max(((peak(task, size), size.name) for task, size in runs), key=lambda named: named[0].total)

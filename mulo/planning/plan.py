@@ -13,14 +13,14 @@ from mulo.planning.steps import InnerStep
 from mulo.types import LayeredTask, Task
 
 
-class Contestant(NamedTuple):
+class Assignment(NamedTuple):
     """An optimizer with the networks it trains, one per width."""
 
-    config: Optimizer
+    optimizer: Optimizer
     tasks: Sequence[LayeredTask]
 
 
-Clock = Callable[[Contestant, Task, InnerStep], float]
+Clock = Callable[[Optimizer, Task, InnerStep], float]
 """Seconds of one inner step of one training."""
 
 
@@ -48,7 +48,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that mode=plan says; bytes, floating-point operations and seconds."""
+    """The content of a plan; bytes, floating-point operations and seconds."""
 
     device: str
     assumptions: list[str]
@@ -73,16 +73,17 @@ class Plan:
 OUTER_STEP = "one outer step"
 
 
-def optimizees(trained: Contestant, clock: Clock) -> list[Optimizee]:
+def optimizees(trained: Assignment, clock: Clock) -> list[Optimizee]:
     """One row per width."""
     rows = []
     for task in trained.tasks:
-        own = steps.inner_step(task, trained.config)
-        rows.append(Optimizee(task.name, own.parameters, own.total.flops, own.total.bytes, clock(trained, task, own)))
+        step = steps.inner_step(task, trained.optimizer)
+        seconds = clock(trained.optimizer, task, step)
+        rows.append(Optimizee(task.name, step.parameters, step.total.flops, step.total.bytes, seconds))
     return rows
 
 
-def meta_training(trained: Contestant, recipe: RecipeConfig, clock: Clock) -> list[Phase]:
+def meta_training(trained: Assignment, recipe: RecipeConfig, clock: Clock) -> list[Phase]:
     """One outer step, all of them, and all validations."""
     per_step = steps.per_outer_step(recipe)
     return [
@@ -92,13 +93,13 @@ def meta_training(trained: Contestant, recipe: RecipeConfig, clock: Clock) -> li
     ]
 
 
-def phase(name: str, contestants: Sequence[Contestant], inner_steps: float, clock: Clock) -> Phase:
-    """`inner_steps` of every network of every contestant."""
+def phase(name: str, assignments: Sequence[Assignment], inner_steps: float, clock: Clock) -> Phase:
+    """`inner_steps` of every network under its optimizer."""
     total, seconds, networks = Cost(0, 0), 0.0, 0
-    for contestant in contestants:
-        for task in contestant.tasks:
-            own = steps.inner_step(task, contestant.config)
-            total += own.total.times(inner_steps)
-            seconds += clock(contestant, task, own) * inner_steps
+    for optimizer, tasks in assignments:
+        for task in tasks:
+            step = steps.inner_step(task, optimizer)
+            total += step.total.times(inner_steps)
+            seconds += clock(optimizer, task, step) * inner_steps
             networks += 1
     return Phase(name, networks * inner_steps, total.flops, total.bytes, seconds)

@@ -16,7 +16,7 @@ def size_of(tree: Any) -> int:
 
 
 def matrix_products(f: Callable[..., Any], *shapes: Any) -> Cost:
-    """Of all matrix products and convolutions in `f`; elementwise work between them is taken to be fused into them."""
+    """Of all matrix products and convolutions in `f`; elementwise work between them counts as fused into them."""
     return _products(jax.make_jaxpr(f)(*shapes).jaxpr)
 
 

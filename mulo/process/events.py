@@ -43,7 +43,7 @@ class Log:
             os.close(file)
 
     def read(self) -> list[dict[str, Any]]:
-        """All events so far, in order; a line that is not whole yet is left out."""
+        """All events so far, in order; incomplete lines are left out."""
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -51,7 +51,7 @@ class Log:
         return [event for event in map(_parsed, lines) if event]
 
     def stop(self) -> int | None:
-        """The signal that the sweep was told to stop with, if it was."""
+        """The signal that stopped the sweep, if one did."""
         return next((event["signal"] for event in self.read() if event["event"] == "stop"), None)
 
 
@@ -78,11 +78,11 @@ class JobRow(NamedTuple):
 
 def rows(events: Iterable[dict[str, Any]], planned: Sequence[Sequence[str]]) -> list[JobRow]:
     """The jobs in order, each by its last event; those planned without any are `not started`."""
-    found = {number: JobRow(number, overrides, "not started") for number, overrides in enumerate(planned)}
+    jobs = {number: JobRow(number, overrides, "not started") for number, overrides in enumerate(planned)}
     for event in events:
         if "job" in event:
-            found[event["job"]] = _row(event)
-    return [found[number] for number in sorted(found)]
+            jobs[event["job"]] = _row(event)
+    return [jobs[number] for number in sorted(jobs)]
 
 
 def _row(event: dict[str, Any]) -> JobRow:
@@ -93,4 +93,4 @@ def _row(event: dict[str, Any]) -> JobRow:
 def settled(row: JobRow) -> JobRow:
     """A job that began, never ended and holds no lock any more was killed."""
     alive = row.status != "running" or (row.directory is not None and locks.held(Path(row.directory)))
-    return row if alive else row._replace(status="killed", reason="Its process ended without a word.")
+    return row if alive else row._replace(status="killed", reason="Its process exited without reporting an error.")

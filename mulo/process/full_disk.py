@@ -1,4 +1,4 @@
-"""A full disk is told in a sentence, whichever library met it."""
+"""One message for a full disk, whichever library met it."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from mulo.errors import FullDiskError, MuloError
 
 _ERRORS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-"""A full disk, a quota, and the limit on a process's files (ulimit -f), as the system says them."""
+"""A full disk, a quota, and the limit on a process's files (ulimit -f), in the system's words."""
 
 
 @contextmanager
@@ -25,13 +25,13 @@ def explained(folder: Path | None) -> Iterator[None]:
             raise
         path = getattr(error, "filename", None) or folder or "the output"
         raise FullDiskError(
-            f"{path} could not be written: {message}. What was saved before is whole: make room, and the same command "
-            "goes on from there."
+            f"{path} could not be written: {message}. What was saved before is complete: free some space, and the "
+            "same command continues from there."
         ) from error
 
 
 def _full(error: BaseException) -> str | None:
-    """What the system said, where a full disk is behind an error; TensorStore passes it on in words only."""
+    """The system's message, where a full disk caused an error; TensorStore passes it on as text only."""
     texts = [str(inner) for inner in _behind(error)]
     return next((message for text in texts for message in _ERRORS if message in text), None)
 

@@ -1,4 +1,4 @@
-"""The directory of one run: its name, its configuration, and the refusal to mix two runs in one place."""
+"""The directory of one job: its name, its configuration, and the refusal to mix two jobs in one folder."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from mulo import data
 from mulo.config import Config, parse, to_dict
 from mulo.errors import ConfigError, DataError
 from mulo.files import replacing
-from mulo.process import places
+from mulo.process import writable
 
 KEY = "run_dir=<path>"
 _DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan", "sweep", "report")
@@ -23,14 +23,14 @@ _DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan", "sweep",
 def choose(config: Config) -> Path:
     """The run directory asked for, or `runs/<what it is>-<hash of all settings>`: same settings, same directory.
 
-    Jobs of a sweep are in a folder of their own, `runs/<sweep>-<scale>/`.
+    Jobs of a sweep are in `runs/<sweep>-<scale>/`.
     """
     if config.run_dir is not None:
         return Path(config.run_dir)
     settings = {key: value for key, value in to_dict(config).items() if key not in _DECIDES_NOTHING}
     job = "train" if config.mode in ("main", "meta_train") else config.mode
     text = json.dumps([job, settings], sort_keys=True)
-    name = [config.contestant, config.task.name, config.recipe.name, f"seed{config.seed}"]
+    name = [config.method, config.task.name, config.recipe.name, f"seed{config.seed}"]
     prefix = [] if job == "train" else [config.mode]
     whole = "-".join([*prefix, *name, hashlib.sha256(text.encode()).hexdigest()[:6]])
     return _parent(config) / re.sub(r"[^\w.=-]+", "_", whole)
@@ -50,7 +50,7 @@ def described(config: Config) -> str:
 def check(config: Config) -> None:
     """Refuses, before anything is written or computed, a directory that cannot be made or holds another run."""
     path = choose(config).absolute()
-    with places.refusing(path, KEY):
+    with writable.refusing(path, KEY):
         nearest = next(folder for folder in (path, *path.parents) if folder.exists())
         if not nearest.is_dir():
             raise ConfigError(f"{described(config)} cannot be made: {nearest} is a file. Choose another run_dir.")
@@ -61,7 +61,7 @@ def check(config: Config) -> None:
     if differing:
         raise ConfigError(
             f"{described(config)} holds a run with other settings: {'; '.join(differing[:5])}. "
-            "Choose another run_dir, or repeat the stored settings to go on with that run."
+            "Choose another run_dir, or repeat the stored settings to continue that run."
         )
 
 
@@ -70,14 +70,14 @@ def read(path: Path) -> Config:
     try:
         return parse(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
     except Exception as error:  # YAML errors come in many kinds
-        raise ConfigError(f"{path} is not readable as the configuration of a job: {error}") from error
+        raise ConfigError(f"{path} is not the configuration of a job: {error}") from error
 
 
-def _differences(stored: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key in dict.fromkeys([*stored, *given]):
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in dict.fromkeys([*stored, *asked]):
         if not prefix and key in _DECIDES_NOTHING:
             continue
-        old, new = stored.get(key), given.get(key)
+        old, new = stored.get(key), asked.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _differences(old, new, f"{prefix}{key}.")
         elif old != new:

@@ -49,7 +49,7 @@ class Status:
 
 
 class Outcome(NamedTuple):
-    """What an error makes of a job."""
+    """What becomes of a job after an error."""
 
     status: str
     exit_code: int
@@ -84,18 +84,18 @@ def now() -> str:
 def read(folder: Path) -> Status | None:
     """The status of a run directory; None where there is none, or one that cannot be read."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return Status(**{spec.name: found[spec.name] for spec in fields(Status)})
+        stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return Status(**{spec.name: stored[spec.name] for spec in fields(Status)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def finished(folder: Path, mode: str) -> Status | None:
     """The status where nothing is left to do in this mode, else None; `main` has done what `meta_train` does."""
-    found = read(folder)
-    if found is None or found.status != "finished":
+    last = read(folder)
+    if last is None or last.status != "finished":
         return None
-    return found if found.mode == mode or (found.mode, mode) == ("main", "meta_train") else None
+    return last if last.mode == mode or (last.mode, mode) == ("main", "meta_train") else None
 
 
 class StatusFile:
@@ -147,10 +147,10 @@ def recorded(folder: Path, mode: str) -> Iterator[StatusFile]:
         with every(BEAT_SECONDS, record.write):
             yield record
     except BaseException as error:
-        found = outcome(error)
-        with suppress(OSError):  # of a full disk: the error under way says more
-            record.end(*found)
-            if found.status == "failed":
+        result = outcome(error)
+        with suppress(OSError):  # of a full disk: the error that is raised says more
+            record.end(*result)
+            if result.status == "failed":
                 (folder / TRACEBACK).write_text("".join(traceback.format_exception(error)), "utf-8")
         raise
     record.end("finished", record.exit_code)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR2: finish what is under way, save, say how to go on."""
+"""Ctrl-C, SIGTERM and SIGUSR2: finish the step, save, print how to continue."""
 
 import signal
 import time
@@ -9,7 +9,7 @@ from types import FrameType
 from rich.console import Console
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""The last is what clusters are commonly told to send before a time limit; submitit does."""
+"""The last is what clusters commonly send before a time limit; submitit does."""
 AGAIN_SECONDS = 2.0
 """Within this time a second signal is an echo: a terminal's Ctrl-C reaches all processes, and they tell each other."""
 
@@ -53,7 +53,7 @@ def graceful_stop(console: Console) -> Iterator[Stop]:
         del frame
         if stop.repeated(number):
             return
-        console.print("\nStopping after the step under way; what is done will be saved. Once more ends it at once.")
+        console.print("\nStopping after this step; everything will be saved. Press Ctrl-C again to abort.")
 
     with handling(handle):
         yield stop

@@ -149,9 +149,9 @@ def test_window_block_and_seed_act(tmp_path):
 
 def test_a_window_is_whole_blocks_of_the_dataset(tmp_path):
     files.fashion_mnist(tmp_path / "data")
-    with pytest.raises(ConfigError, match=r"data\.window=16 is not possible: allowed is at most the 12 training"):
+    with pytest.raises(ConfigError, match=r"data\.window=16 is invalid; expected at most the 12 training"):
         load(config("fashion_mnist", tmp_path / "data", **STREAMED | {"window": 16}))
-    with pytest.raises(ConfigError, match=r"data\.window=10 is not possible: allowed is a multiple of data\.block=4"):
+    with pytest.raises(ConfigError, match=r"data\.window=10 is invalid; expected a multiple of data\.block=4"):
         ImageDataConfig(window=10, block=4).check_together("data.")
 
 

@@ -176,10 +176,10 @@ def test_only_what_is_promised_can_fail(capsys, tmp_path, parametrization, over,
         (
             "transformer",
             [4],
-            "coordinate_check.depths=[4] is not possible: allowed is a list of at least two different",
+            "coordinate_check.depths=[4] is invalid; expected a list of at least two different",
         ),
         ("transformer", [4, 4], "at least two different depths"),
-        ("transformer", [1, 4], "coordinate_check.depths=[1, 4] is not possible"),
+        ("transformer", [1, 4], "coordinate_check.depths=[1, 4] is invalid"),
         ("transformer_multiwidth", [2, 4], "choose task=transformer with task.width"),
     ],
 )

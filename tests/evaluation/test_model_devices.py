@@ -65,7 +65,14 @@ def losses(path):
 @pytest.mark.slow
 def test_the_setting_spreads_an_evaluation(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
-    small = ["task=mlp", "task.width=8", "task.batch_size=8", "evaluation.steps=4", "evaluation.seeds=2", "logger=none"]
+    small = [
+        "task=mlp",
+        "task.width=8",
+        "task.batch_size=8",
+        "evaluation.num_steps=4",
+        "evaluation.seeds=2",
+        "logger=none",
+    ]
     for devices in (1, 2):
         arguments = [f"evaluation.model_devices={devices}", f"run_dir=on{devices}", "evaluation.baselines=[]"]
         done = mulo("mode=evaluate", "optimizer=mu_adam", *small, *arguments, cwd=tmp_path)

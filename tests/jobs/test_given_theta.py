@@ -40,7 +40,7 @@ def test_a_file_is_evaluated(bare, tmp_path):
     settings = (
         "task.widths=[4]",
         "task.depth=1",
-        "evaluation.steps=3",
+        "evaluation.num_steps=3",
         "evaluation.seeds=1",
         "evaluation.baselines=[]",
     )

@@ -28,7 +28,7 @@ def test_theta_depends_on_what_decides_it_alone():
         replace(base, name="other"),
         replace(base, sweep=SweepConfig(name="figure/b"), scale="cpu"),
         replace(base, evaluation=EvaluationConfig(widths=[7], seeds=9)),
-        replace(base, tuning=TuningConfig(steps=3)),
+        replace(base, tuning=TuningConfig(num_steps=3)),
     ]
     other = [
         replace(base, seed=1),
@@ -129,7 +129,7 @@ def test_other_networks_and_data_than_those_of_meta_training(runs):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("scale=cpu",), "scale=cpu is not possible"),
+        (("scale=cpu",), "scale=cpu is invalid"),
         (("name=a/b",), "name=a/b"),
         (("evaluation.horizons=[4,4]",), "without repetitions"),
         (("optimizer=adamw", "mode=meta_train"), "has no θ to meta-train"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mulo.errors import ConfigError
-from mulo.jobs.gather import without_places
+from mulo.jobs.gather import without_paths
 from mulo.launch import preflight
 from tests.command import mulo
 from tests.reporting import sweep_directory as sweep
@@ -81,7 +81,7 @@ def test_what_is_no_sweep_is_refused(tmp_path):
     assert "no config.yaml in any folder" in refused(of=str(tmp_path))
     (tmp_path / "job").mkdir()
     (tmp_path / "job/config.yaml").write_text("a: [\n", encoding="utf-8")
-    assert "is not readable as the configuration of a job" in refused(of=str(tmp_path))
+    assert "is not the configuration of a job" in refused(of=str(tmp_path))
     (tmp_path / "job/config.yaml").write_text("colour: blue\n", encoding="utf-8")
     assert "colour=blue is not a setting" in refused(of=str(tmp_path))
     with pytest.raises(ConfigError, match=r"mode=report needs report\.of"):
@@ -119,6 +119,6 @@ def test_a_record_has_its_name_already(reported):
 
 
 def test_places_are_cut_out_of_reasons():
-    assert without_places("No file: /home/me/a b/x.bin, ~/y/z") == "No file: …/a b/x.bin, …/z"
-    assert without_places("loss/θ is 1/2, at runs/theta/x") == "loss/θ is 1/2, at runs/theta/x"
-    assert without_places("'/data/set.npz' and C:/data/set.npz") == "'…/set.npz' and …/set.npz"
+    assert without_paths("No file: /home/me/a b/x.bin, ~/y/z") == "No file: …/a b/x.bin, …/z"
+    assert without_paths("loss/θ is 1/2, at runs/theta/x") == "loss/θ is 1/2, at runs/theta/x"
+    assert without_paths("'/data/set.npz' and C:/data/set.npz") == "'…/set.npz' and …/set.npz"

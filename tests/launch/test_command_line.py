@@ -57,7 +57,7 @@ def test_repeating_the_command_computes_nothing_again(main_job):
 def test_a_multirun_evaluates_one_checkpoint_at_several_widths(main_job):
     place, _ = main_job
     arguments = ("-m", "mode=evaluate", "checkpoint=run", "task=mlp", "task.width=4,8", "task.depth=1")
-    few = ("evaluation.steps=4", "evaluation.seeds=2", "logger=none", "evaluation.baselines=[]")
+    few = ("evaluation.num_steps=4", "evaluation.seeds=2", "logger=none", "evaluation.baselines=[]")
     done = mulo(*arguments, *few, cwd=place)
     assert done.code == 0, done.err
     results = [row for path in (place / "runs").glob("evaluate-*/results.csv") for row in rows(path)]
@@ -69,7 +69,7 @@ def test_a_multirun_evaluates_one_checkpoint_at_several_widths(main_job):
 def test_one_bad_job_leaves_the_others_running(main_job):
     place, _ = main_job
     arguments = ("-m", "mode=evaluate", "checkpoint=run", "task=mlp", "task.width=-1,5", "task.depth=1")
-    few = ("evaluation.steps=4", "evaluation.seeds=1", "logger=none", "evaluation.baselines=[]")
+    few = ("evaluation.num_steps=4", "evaluation.seeds=1", "logger=none", "evaluation.baselines=[]")
     done = mulo(*arguments, *few, cwd=place)
     assert done.code == 2
     assert "task.width=-1" in done.err
@@ -101,7 +101,7 @@ def test_a_signal_saves_and_says_how_to_go_on(main_job, tmp_path, number, code):
     os.kill(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors.decode()
-    assert "The same command goes on from there" in errors.decode()
+    assert "The same command continues from there" in errors.decode()
     assert load(tmp_path / "run").meta.step >= 4
 
 
@@ -137,7 +137,7 @@ def test_sp_twin_and_ablation_stand_in_the_table(main_job):
     place, _ = main_job
     sp = [argument.replace("small_fc_mup", "small_fc_sp") for argument in TINY]
     assert mulo("mode=meta_train", "run_dir=twin", *sp, cwd=place).code == 0
-    few = ("evaluation.steps=4", "evaluation.seeds=2", "logger=none", "task.widths=[4]", "task.depth=1")
+    few = ("evaluation.num_steps=4", "evaluation.seeds=2", "logger=none", "task.widths=[4]", "task.depth=1")
     arguments = ("mode=evaluate", "checkpoint=run", "evaluation.sp_twin=twin", "run_dir=beside")
     assert mulo(*arguments, *few, cwd=place).code == 0
     found = {(row["method"], row["parametrization"]) for row in rows(place / "beside/results.csv")}

@@ -72,7 +72,7 @@ def test_one_jobs_failure_leaves_the_others_running(broken):
     place, done, _ = broken
     assert done.returncode == 2
     assert "4 jobs: 2 finished, 2 failed." in done.stdout
-    for text in ("[2/4] seed=1: failed. RuntimeError: injected", "Job 2 (seed=-1): failed. seed=-1 is not possible"):
+    for text in ("[2/4] seed=1: failed. RuntimeError: injected", "Job 2 (seed=-1): failed. seed=-1 is invalid"):
         assert text in done.stderr
     for seed in (0, 2):
         name = directory(place, seed).name
@@ -166,9 +166,9 @@ def test_a_killed_worker_is_told_without_a_wall_of_text(tmp_path):
     os.kill(int(worker["process"].rpartition(":")[2]), signal.SIGKILL)
     assert process.wait(120) == 1
     said = (tmp_path / "launch.txt").read_text(encoding="utf-8")
-    assert "A worker process ended without a word" in said
+    assert "A worker process exited without reporting an error" in said
     assert "Traceback" not in said
-    assert "3 jobs: 2 killed, 1 not started. The same command goes on with what is missing." in said
+    assert "3 jobs: 2 killed, 1 not started. The same command continues with what is missing." in said
 
 
 def test_a_run_directory_in_use_is_refused(tmp_path):

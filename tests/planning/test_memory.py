@@ -9,7 +9,7 @@ from benchmarks import memory as measuring
 from mulo.config import MLPConfig, RecipeConfig, SyntheticDataConfig
 from mulo.data import load
 from mulo.errors import MemoryLimitError
-from mulo.jobs import contestants, memory
+from mulo.jobs import memory, networks
 from mulo.meta.estimators import Estimator
 from mulo.optimizers import SmallFC, VeLO
 from mulo.planning import available
@@ -57,7 +57,7 @@ def test_estimates_are_near_those_of_xla(config, size, changes):
 def peak(*overrides):
     config = composed("task=mlp", "task.width=256", "task.batch_size=512", "optimizer=small_fc_mup", *overrides)
     platform = estimates.this_platform()
-    own = memory.trainings(contestants.trained(config), platform)
+    own = memory.trainings(networks.trained(config), platform)
     return estimates.meta_training(own, config.recipe, platform).total
 
 
@@ -68,7 +68,7 @@ def test_estimates_follow_the_size_of_batches():
 def refusal(config, available):
     platform = estimates.this_platform()
     with pytest.raises(MemoryLimitError) as caught:
-        memory.check_meta_training(config, contestants.trained(config), platform, available)
+        memory.check_meta_training(config, networks.trained(config), platform, available)
     return str(caught.value)
 
 
@@ -85,7 +85,7 @@ def test_a_job_that_does_not_fit_is_told_what_would():
 
 def test_every_device_of_a_cpu_holds_a_copy_of_the_data():
     config = composed("task=mlp", "task.width=16", "optimizer=small_fc_mup")
-    platform, trained = estimates.this_platform(), contestants.trained(config)
+    platform, trained = estimates.this_platform(), networks.trained(config)
     own = memory.trainings(trained, platform)
     one, four = (estimates.meta_training(own, config.recipe, platform, devices).total for devices in (1, 4))
     assert four - one == 3 * sum(x.nbytes for x in jax.tree.leaves(trained.tasks[0].data))

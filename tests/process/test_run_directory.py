@@ -58,11 +58,11 @@ LONG = "/".join(["x" * 100] * 39)
 @pytest.mark.parametrize("place", ["/proc/mulo/run", "/proc/self", "y" * 300, LONG])
 def test_a_place_that_cannot_be_written_is_refused_and_left_as_it_was(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"cannot be written: .*\. Choose another place with run_dir=<path>\.$"):
+    with pytest.raises(ConfigError, match=r"cannot be written: .*\. Choose another path with run_dir=<path>\.$"):
         attempt.alone(preflight.resolve({"mode": "parameters", "run_dir": place, "logger": {"name": "none"}}, []))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_plan_that_cannot_be_written_is_refused():
-    with pytest.raises(ConfigError, match=r"^/proc cannot be written: .* Choose another place with plan.output=<file>"):
+    with pytest.raises(ConfigError, match=r"^/proc cannot be written: .* Choose another path with plan.output=<file>"):
         preflight.resolve({"mode": "plan", "plan": {"output": "/proc/plan.json"}}, [])

@@ -62,7 +62,7 @@ def test_starts_are_counted_and_their_times_added_up(tmp_path):
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ConfigError("task.width=0 is\nnot possible."), ("failed", 2, "task.width=0 is not possible.")),
+        (ConfigError("task.width=0 is\ninvalid."), ("failed", 2, "task.width=0 is invalid.")),
         (MemoryError("no room"), ("failed", 1, "MemoryError: no room")),
         (Interrupted(15, "Saved."), ("interrupted", 143, "Saved.")),
         (KeyboardInterrupt(), ("interrupted", 130, "Stopped by Ctrl-C.")),
@@ -132,7 +132,7 @@ def test_a_changed_checkout_is_dirty(tmp_path):
 
 def test_a_second_process_is_refused_or_waits_until_the_first_is_dead(tmp_path, holder):
     assert locks.held(tmp_path)
-    with pytest.raises(BusyError, match="at work in"), locks.locked(tmp_path, print, wait=False):
+    with pytest.raises(BusyError, match="in use by another"), locks.locked(tmp_path, print, wait=False):
         pass
     said = []
 
@@ -168,7 +168,9 @@ def test_where_a_file_system_knows_no_locks_the_job_goes_on_with_a_warning(tmp_p
     monkeypatch.setattr("fcntl.flock", refuse)
     said = []
     with locks.locked(tmp_path, said.append):
-        assert said == [f"{tmp_path} cannot be locked (No locks available): see that one process alone writes into it."]
+        assert said == [
+            f"{tmp_path} cannot be locked (No locks available): make sure that only one process writes into it."
+        ]
 
 
 @pytest.mark.parametrize(

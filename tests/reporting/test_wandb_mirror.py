@@ -84,7 +84,7 @@ def test_online_by_the_variable_needs_a_key(tmp_path, monkeypatch):
 
 def test_the_variable_cannot_say_what_is_unknown_and_none_stays_none(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "ofline")
-    with pytest.raises(ConfigError, match="WANDB_MODE=ofline is not possible: allowed is one of online, run, "):
+    with pytest.raises(ConfigError, match="WANDB_MODE=ofline is invalid; expected one of online, run, "):
         mode(OFFLINE)
     monkeypatch.setenv("WANDB_MODE", "online")
     assert mode(LoggerConfig(name="none")) == "disabled"

@@ -170,11 +170,11 @@ def test_models_that_are_not_one_family_are_refused(own, other, message):
         ({"roles": {"q": "hidden"}}, "roles names q; the model has only hidden, p"),
         ({"fan_in": {"q": 3}}, "fan_in names q"),
         ({"window": {"q": 3}}, "window names q"),
-        ({"roles": {"p": "hiden"}}, r"roles\['p'\]=hiden is not possible: allowed is one of input, embedding"),
-        ({"fan_in": {"p": 0}}, "fan_in or window of p=0 is not possible"),
-        ({"parametrization": "mu"}, "parametrization=mu is not possible"),
-        ({"parametrization": "completep"}, "blocks=None is not possible"),
-        ({"blocks": 3}, "blocks=3 is not possible"),
+        ({"roles": {"p": "hiden"}}, r"roles\['p'\]=hiden is invalid; expected one of input, embedding"),
+        ({"fan_in": {"p": 0}}, "fan_in or window of p=0 is invalid"),
+        ({"parametrization": "mu"}, "parametrization=mu is invalid"),
+        ({"parametrization": "completep"}, "blocks=None is invalid"),
+        ({"blocks": 3}, "blocks=3 is invalid"),
     ],
 )
 def test_settings_that_nothing_would_use_are_refused(given, message):

@@ -1,11 +1,11 @@
-"""The networks that a job trains, and under which optimizers, before any θ is there."""
+"""The networks that a job trains, and under which optimizers."""
 
 from dataclasses import replace
 
 from mulo import checkpoint, data
 from mulo.config import Config, TaskBase
 from mulo.optimizers import Optimizer
-from mulo.planning.plan import Contestant
+from mulo.planning.plan import Assignment
 from mulo.tasks import SupervisedTask, make_tasks
 from mulo.types import Dataset
 
@@ -22,8 +22,8 @@ def widths(config: Config, part: TaskBase) -> list[int]:
     """The widths that an evaluation of one architecture covers."""
     if config.evaluation.widths is not None:
         return list(config.evaluation.widths)
-    own = part.all_widths
-    return own + [factor * max(own) for factor in BEYOND] if config.mode == "main" else own
+    trained = part.all_widths
+    return trained + [factor * max(trained) for factor in BEYOND] if config.mode == "main" else trained
 
 
 def tasks(config: Config) -> list[SupervisedTask]:
@@ -31,41 +31,44 @@ def tasks(config: Config) -> list[SupervisedTask]:
     return _networks(config, config.parametrization)
 
 
-def trained(config: Config) -> Contestant:
+def trained(config: Config) -> Assignment:
     """The optimizer with its own task's networks."""
-    return Contestant(config.optimizer, tasks(config))
+    return Assignment(config.optimizer, tasks(config))
 
 
-def evaluated(config: Config) -> list[Contestant]:
-    """All contestants of the evaluation that follows meta-training, or of mode=evaluate."""
+def evaluated(config: Config) -> list[Assignment]:
+    """All optimizers of the evaluation that follows meta-training, or of mode=evaluate."""
     settings, config = config.evaluation, config.evaluated
-    configs: list[Optimizer] = [config.optimizer]
+    optimizers: list[Optimizer] = [config.optimizer]
     if settings.sp_twin is not None:
-        configs.append(checkpoint.read_meta(settings.sp_twin).optimizer)
-    configs += [replace(baseline, name=name) for name, baseline in (settings.baselines or {}).items()]
+        optimizers.append(checkpoint.read_meta(settings.sp_twin).optimizer)
+    optimizers += [replace(baseline, name=name) for name, baseline in (settings.baselines or {}).items()]
     config = replace(config, mode="evaluate" if config.mode == "evaluate" else "main")
-    own = config.task.parametrization
-    return [Contestant(chosen, _networks(config, own or chosen.parametrization, evaluates=True)) for chosen in configs]
+    return [
+        Assignment(
+            optimizer, _networks(config, config.task.parametrization or optimizer.parametrization, evaluates=True)
+        )
+        for optimizer in optimizers
+    ]
 
 
-def tuning_of(config: Config) -> Contestant:
+def tuning_of(config: Config) -> Assignment:
     """A baseline with the networks on which its settings are tried: of one width, of an oracle's every width."""
-    own, tasks = config.evaluated, []
-    for part in own.task.parts:
-        chosen = widths(own, part) if config.tuning.each_width else [tuned_width(config, part)]
-        tasks += make_tasks(part, own.parametrization, dataset_of(own, part), chosen, [part.depth])
-    return Contestant(config.optimizer, tasks)
+    evaluated, tasks = config.evaluated, []
+    for part in evaluated.task.parts:
+        tuned = widths(evaluated, part) if config.tuning.each_width else [tuned_width(config, part)]
+        tasks += make_tasks(part, evaluated.parametrization, dataset_of(evaluated, part), tuned, [part.depth])
+    return Assignment(config.optimizer, tasks)
 
 
 def tuned_width(config: Config, part: TaskBase) -> int:
     """Where settings are compared: on the largest width that a learned optimizer would be meta-trained on."""
-    same = [own for own in config.task.parts if own.architecture == part.architecture]
+    same = [trained for trained in config.task.parts if trained.architecture == part.architecture]
     return config.tuning.width or max((same or [part])[0].all_widths)
 
 
 def _networks(config: Config, parametrization: str, evaluates: bool = False) -> list[SupervisedTask]:
     """Of every architecture, at its own widths or at those of the evaluation."""
-    own = config.evaluation
     return [
         task
         for part in config.task.parts
@@ -74,6 +77,6 @@ def _networks(config: Config, parametrization: str, evaluates: bool = False) -> 
             parametrization,
             dataset_of(config, part),
             widths(config, part) if evaluates else None,
-            own.depths if evaluates else None,
+            config.evaluation.depths if evaluates else None,
         )
     ]

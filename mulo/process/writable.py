@@ -1,4 +1,4 @@
-"""Places that a job is to write to, tried by writing: permissions alone say little, to root least of all."""
+"""Whether a job can write to a folder, tried by writing: permissions do not tell, least of all root's."""
 
 import os
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ _INSIDE = "/".join(["x" * 50] * 4)
 
 
 @contextmanager
-def refusing(place: Path, key: str) -> Iterator[None]:
-    """Says what keeps a place from being written to, and by which setting to choose another."""
+def refusing(path: Path, key: str) -> Iterator[None]:
+    """Turns an OSError into a ConfigError that names the path and the setting by which to choose another."""
     try:
-        with full_disk.explained(place):
+        with full_disk.explained(path):
             yield
     except OSError as error:
-        raise ConfigError(f"{place} cannot be written: {error.strerror}. Choose another place with {key}.") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror}. Choose another path with {key}.") from error
 
 
 def make(folder: Path, key: str) -> None:
@@ -37,7 +37,7 @@ def make(folder: Path, key: str) -> None:
 def check(folder: Path, key: str) -> None:
     """The same without making the folder: tries the nearest one above it that exists."""
     with refusing(folder, key):
-        _try(next(place for place in (folder, *folder.absolute().parents) if place.exists()))
+        _try(next(path for path in (folder, *folder.absolute().parents) if path.exists()))
 
 
 def _try(folder: Path) -> None:
