@@ -22,18 +22,3 @@ def with_state_dtype(optimizer: Optimizer, state_dtype: str) -> "LearnedOptimize
     from mulo.optimizers.reduced_state import InBfloat16
 
     return InBfloat16(optimizer) if state_dtype == "bfloat16" else optimizer
-
-
-__all__ = [
-    "AdamW",
-    "Baseline",
-    "Celo2",
-    "Look",
-    "Muon",
-    "Optimizer",
-    "PerParameterMLP",
-    "ScheduleFree",
-    "SmallFC",
-    "VeLO",
-    "with_state_dtype",
-]

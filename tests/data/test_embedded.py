@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mulo.data import embedded
-from mulo.data.embedded import make_fashion_mnist_8x8 as make
 from mulo.errors import DataError
+from tests.data import make_fashion_mnist_8x8 as make
 
 IDX_FOLDER = Path(os.environ.get("MULO_FASHION_MNIST_DIR", "/usr/share/datasets/fashion-mnist"))
 

@@ -1,6 +1,6 @@
-"""Makes fashion_mnist_8x8.npz beside this file from the four published IDX files of Fashion-MNIST.
+"""Makes the embedded fashion_mnist_8x8.npz from the four published IDX files of Fashion-MNIST.
 
-    python -m mulo.data.embedded.make_fashion_mnist_8x8 FOLDER
+    python -m tests.data.make_fashion_mnist_8x8 FOLDER
 
 FOLDER holds train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and
 t10k-labels-idx1-ubyte.gz. Every run writes the same bytes.
