@@ -53,7 +53,7 @@ def meta_train(job: JobContext) -> Theta:
         raise Interrupted(
             int(job.stop.signal_number or SIGTERM),  # another process may have had the signal
             f"Stopped after outer step {int(state.step)} of {total}; everything is saved in {folder}. "
-            "The same command goes on from there.",
+            "The same command continues from there.",
         )
     _say_outcome(job)
     return state.theta
