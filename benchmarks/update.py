@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from mulo.planning.updates import per_entry
 
 from benchmarks import original, record
 from benchmarks.contestant import Contestant, gradients_of, network
@@ -88,7 +87,7 @@ def speeds() -> Row:
 
 def floor_ms(config: Any, parameters: int, peak: Row) -> float:
     """The least time that arithmetic and memory traffic allow."""
-    cost = per_entry(config)
+    cost = config.entry_cost()
     return parameters * max(cost.flops / peak["peak_gflops"], cost.bytes / peak["memory_gb_per_s"]) / 1e6
 
 
