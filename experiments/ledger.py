@@ -1,4 +1,4 @@
-"""Tables that follow from data: of sweeps from their heads, of records and their hours from record.json.
+"""Tables of sweeps, from their heads, and of records with their hours, from record.json.
 
 python -m experiments.ledger writes LEDGER.md, and what follows `MARK` in experiments/README.md and sweeps/README.md.
 """
@@ -37,19 +37,19 @@ def _row(name: str, head: dict[str, Any], seen: set[str]) -> list[Any]:
     jobs = head["jobs"]
     times = [datetime.fromisoformat(job[key]) for job in jobs for key in ("first_started", "ended") if job[key]]
     between = (max(times) - min(times)).total_seconds() if times else 0.0
-    spent = sum(job["wall_seconds"] or 0.0 for job in jobs)
+    wall = sum(job["wall_seconds"] or 0.0 for job in jobs)
     planned = head["sweep"]["cost"].get(head["scale"], "–")
-    return [f"[{name}]({name})", planned, len(jobs), _hours(between), _hours(spent), _hours(_prepared(jobs, seen))]
+    return [f"[{name}]({name})", planned, len(jobs), _hours(between), _hours(wall), _hours(_prepared(jobs, seen))]
 
 
 def _prepared(jobs: list[dict[str, Any]], seen: set[str]) -> float:
     """Seconds of meta-training and tuning; a shared meta-training counts in the first record alone."""
     total = 0.0
     for job in jobs:
-        own = job["preparation"]
-        if own["shared"] not in seen:
-            total += own["seconds"] or 0.0
-        seen |= {own["shared"]} - {None}
+        preparation = job["preparation"]
+        if preparation["shared"] not in seen:
+            total += preparation["seconds"] or 0.0
+        seen |= {preparation["shared"]} - {None}
     return total
 
 
@@ -59,8 +59,8 @@ def ledger() -> str:
     rows = [_row(name, head, seen) for name, head in _by_start(_heads())]
     return f"""# What the records of sweeps cost
 
-Planned in words by the sweep's head; spent as the jobs' own clocks say. Several jobs may run at a time, and what a
-killed job spent last is missing. Meta-trainings that records share are counted in the first.
+Planned costs are those of the sweep's head, hours those of the jobs' clocks. Several jobs may run at a time, and the
+last seconds of a killed job are missing. Meta-trainings that records share are counted in the first.
 
 {table(HEADER, rows)}
 """
@@ -91,10 +91,10 @@ def _sweeps(folder: str) -> str:
 
 
 def written() -> dict[Path, str]:
-    """All that this module writes, by file; what stands before `MARK` is left as it is."""
+    """All that this module writes, by file; text before `MARK` is unchanged."""
     files = {FOLDER / "README.md": records(), SWEEPS / "README.md": sweeps()}
-    kept = {path: path.read_text("utf-8").partition(MARK)[0] for path in files}
-    return {FOLDER / "LEDGER.md": ledger()} | {path: kept[path] + MARK + text for path, text in files.items()}
+    before = {path: path.read_text("utf-8").partition(MARK)[0] for path in files}
+    return {FOLDER / "LEDGER.md": ledger()} | {path: before[path] + MARK + text for path, text in files.items()}
 
 
 if __name__ == "__main__":

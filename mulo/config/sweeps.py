@@ -7,7 +7,7 @@ from mulo.config.settings import setting
 from mulo.errors import ConfigError
 
 SCALES = ("smoke", "cpu", "paper")
-FIGURES = ("over_width", "over_depth", "over_steps", "over_setting", "curves", "ranks", "coordinate_check")
+FIGURES = ("over_width", "over_depth", "over_steps", "over_setting", "transfer", "curves", "ranks", "coordinate_check")
 SPLITS = ("train_loss", "test_loss")
 
 
@@ -40,15 +40,15 @@ class SweepConfig:
     cost: dict[str, str] = field(default_factory=dict)
     """In words, by scale."""
     figure: str = setting("over_width", choices=FIGURES)
-    """The picture: final loss over a size, over steps or over the setting below, ranks, or the coordinate check's."""
+    """The picture: final loss over a size, steps or the setting below (transfer: at each width), ranks, or changes."""
     setting: str | None = None
-    """For figure=over_setting: the key that varies, such as `optimizer.step_mult`."""
+    """For figure=over_setting and transfer: the key that varies, such as `optimizer.step_mult`."""
     claims: list[ClaimConfig] = field(default_factory=list)
 
     def check_together(self, prefix: str) -> None:
         """What a figure needs."""
-        if (self.figure == "over_setting") != (self.setting is not None):
-            allowed = "a key such as optimizer.step_mult with figure=over_setting, and null with all others"
+        if (self.figure in ("over_setting", "transfer")) != (self.setting is not None):
+            allowed = "a key such as optimizer.step_mult with figure=over_setting or transfer, and null with all others"
             raise ConfigError.value(f"{prefix}setting", self.setting, allowed)
 
 

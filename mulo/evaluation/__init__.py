@@ -1,1 +1,1 @@
-"""Measuring a finished optimizer: rollouts, grids, coordinate checks, and the records of their results."""
+"""Evaluation of an optimizer: rollouts, grids, coordinate checks, and tables of their results."""

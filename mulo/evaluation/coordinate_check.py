@@ -4,8 +4,8 @@ Under µP they change by amounts that do not depend on width: log std over log w
 2022, arXiv 2203.03466, appendix D.1; µLO, arXiv 2406.00153, figure 2). Under CompleteP they do not depend on
 depth either (Dey et al. 2025, arXiv 2505.01618). Two changes are measured:
 
-- `x_t - x_0`: the pre-activation against that at initialization, all layers below having moved as well;
-- `(W_t - W_0) x`: what the change of the layer's own matrix adds to it, x being the layer's input at t.
+- `x_t - x_0`: the pre-activation against that at initialization, all layers below having changed as well;
+- `(W_t - W_0) x`: what the change of the layer's matrix adds to it, x being the layer's input at t.
 
 The first is what matters; the second shows a wrong multiplier that the change of the layers below hides.
 """
@@ -46,7 +46,7 @@ def coordinate_check(
 ) -> pd.DataFrame:
     """Trains one network per task and seed, and measures how the changes of its layers scale with its size.
 
-    The optimizer is told that a training lasts max(times) steps. The minibatches of a seed are the same
+    The optimizer knows that a training lasts max(times) steps. The minibatches of a seed are the same
     at all sizes; data that move on do so every gcd(times) steps. Only layers that every network has are compared;
     over depth the last block of each, whatever its number, is `block_last`.
 
@@ -70,8 +70,8 @@ def coordinate_check(
     """
     sizes = [getattr(task, over) for task in tasks]
     if len(set(sizes)) < 2:
-        given = ", ".join(map(str, sizes)) or "none"
-        raise MuloError(f"A slope over {over} needs at least two different {over}s; given: {given}.")
+        values = ", ".join(map(str, sizes)) or "none"
+        raise MuloError(f"{over}s {values} are invalid; expected at least two different ones for a slope.")
     rows = []
     for i, task in enumerate(tasks):
         trainings = _train(task, optimizer, theta, times, randomness.each(key, seeds))
@@ -80,9 +80,9 @@ def coordinate_check(
             for (measure, layer), std in deviations.items():
                 name = _at_any_depth(layer, task.depth) if over == "depth" else layer
                 rows.append((measure, name, t, sizes[i], std))
-    found = pd.DataFrame(rows, columns=["measure", "layer", "t", "size", "std"])
-    shared = found.groupby(["measure", "layer", "t"])["size"].transform("nunique") == len(set(sizes))
-    labelled = found[shared].assign(method=names[0], parametrization=names[1], over=over)
+    deviations = pd.DataFrame(rows, columns=["measure", "layer", "t", "size", "std"])
+    shared = deviations.groupby(["measure", "layer", "t"])["size"].transform("nunique") == len(set(sizes))
+    labelled = deviations[shared].assign(method=names[0], parametrization=names[1], over=over)
     return with_slopes(labelled)[list(CHANGES.columns)]
 
 
@@ -142,10 +142,10 @@ def _observe(
     task: LayeredTask, first: Params, params: Params, inputs: Array
 ) -> tuple[OrderedDict[str, Array], OrderedDict[str, Array]]:
     """Each layer's pre-activation, and of those with a matrix what its change adds, in the network's order."""
-    moved = jax.tree.map(jnp.subtract, params, first)
+    changes = jax.tree.map(jnp.subtract, params, first)
     # Changes can be small beside the values that change, and TF32 has three digits.
     with jax.default_matmul_precision("highest"):
-        layers, differences = task.layers(params, inputs), task.layers(moved, inputs)
+        layers, differences = task.layers(params, inputs), task.layers(changes, inputs)
         by_matrix = OrderedDict(
             (layer.name, difference.linear(layer.inputs))
             for layer, difference in zip(layers, differences, strict=True)
@@ -157,5 +157,5 @@ def _observe(
 def _mean_std(values: Array, origin: Array | float = 0.0) -> float:
     """Std of values − origin [seeds, …] over all axes but the first, averaged over seeds; nan if diverged."""
     with np.errstate(invalid="ignore"):
-        moved = np.subtract(values, origin, dtype=np.float64).reshape(len(values), -1)
-        return float(moved.std(axis=1).mean())
+        changes = np.subtract(values, origin, dtype=np.float64).reshape(len(values), -1)
+        return float(changes.std(axis=1).mean())

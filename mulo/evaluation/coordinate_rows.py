@@ -1,4 +1,4 @@
-"""What a coordinate check found: a table of changes with their slope over width or depth, and what is held of them."""
+"""Results of a coordinate check: a table of changes with their slope over width or depth, and verdicts on them."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,9 @@ import pandas as pd
 from mulo.evaluation.tables import OLD_NAMES, Schema, renamed
 
 PROMISES = {"width": ("mup", "completep"), "depth": ("completep",)}
-"""Which parametrizations hold changes independent of what."""
+"""Parametrizations whose changes should not depend on the width, or on the depth."""
 CHANGE = ["method", "parametrization", "measure", "layer", "t", "over"]
-"""What tells one change from the others."""
+"""Columns that identify a change."""
 _KINDS = dict.fromkeys(CHANGE, str) | {"t": int, "size": int, "std": float, "slope": float, "status": str}
 _CHOICES = {"over": ("width", "depth"), "status": ("changing", "constant", "undefined")}
 
@@ -19,17 +19,17 @@ def _converted(texts: pd.DataFrame) -> pd.DataFrame:
 
 
 CHANGES = Schema("coordinate check", _KINDS, _CHOICES, _converted)
-"""`measure` is one of `coordinate_check.MEASURES`, `t` the training steps done, `over` what grows from network to
-network, `size` the network's; `std` is the standard deviation over examples and units together, averaged over seeds.
+"""`measure` is one of `coordinate_check.MEASURES`, `t` the training steps done, `over` what differs between networks,
+`size` its value; `std` is the standard deviation over examples and units together, averaged over seeds.
 `slope`, of log std over log size by least squares, is nan unless `status` is `changing`; it is `constant` where std is
 exactly 0 at all sizes, `undefined` where at some size it is 0 or not finite."""
 _JOB: dict[str, type] = {"task": str, "data": str, "meta_seed": int}
 CHANGES_OF_JOBS = Schema("table of changes", _JOB | _KINDS, _CHOICES, _converted)
-"""The same, and of which job they are."""
+"""The same with columns that identify the job."""
 
 
 def with_slopes(deviations: pd.DataFrame) -> pd.DataFrame:
-    """One change after the other, with slope and status; `deviations` has `CHANGE`, size and std."""
+    """Adds slope and status, change by change; `deviations` has `CHANGE`, size and std."""
     groups = deviations.groupby(CHANGE, sort=False, as_index=False)
     return pd.concat([rows_of_one.assign(**_fit(rows_of_one)) for _, rows_of_one in groups], ignore_index=True)
 

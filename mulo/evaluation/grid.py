@@ -1,4 +1,4 @@
-"""The grid of an evaluation: methods × networks × numbers of steps, each run a rollout, finished runs kept on disk."""
+"""The grid of an evaluation: methods × networks × numbers of steps, each run a rollout, finished runs stored."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,19 +29,19 @@ class Run(NamedTuple):
     num_steps: int
 
     def labelled(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Rows that have what tells this run from others."""
+        """Rows with the columns that identify this run."""
         sizes = {"width": self.task.width, "depth": self.task.depth, "num_steps": self.num_steps}
         names = {"method": self.method, "parametrization": self.parametrization, "task": self.task.architecture}
         return rows.assign(**names, **sizes)
 
     @property
     def key(self) -> str:
-        """Under which the run's curves are kept."""
+        """Under which the run's curves are stored."""
         return curve_names(self.labelled(pd.DataFrame(index=[0])))[0]
 
 
 class StoredRuns:
-    """Results and curves of a grid in a folder; what is there already is not computed again.
+    """Results and curves of a grid in a folder; stored runs are not computed again.
 
     Beside each training curve [seeds, num_steps] `curves.npz` holds `<key>/test`, the test loss on the way
     [seeds, points], and `<key>/test_steps` [points]. A run that failed has rows that say so and no curves: it is tried
@@ -74,7 +74,7 @@ class StoredRuns:
         write_curves(self._curves, self._curves_path)
 
     def add_failure(self, run: Run, seeds: int, reason: str) -> None:
-        """Appends rows that say why the run has no result."""
+        """Appends rows with the reason why the run has no result."""
         rows = pd.MultiIndex.from_product([range(seeds), SPLITS], names=["seed", "split"]).to_frame(index=False)
         self._append(run, rows.assign(loss=np.nan, status=f"failed({reason})"))
 
@@ -82,10 +82,6 @@ class StoredRuns:
         more = ordered(run.labelled(rows).assign(**self._job))
         self.results = pd.concat([self.results, more], ignore_index=True) if len(self.results) else more
         RESULTS.write(self.results, self.path)
-
-
-def _progress_after(before: int, on_progress: Callable[[int, float], None], done: int, loss: float) -> None:
-    on_progress(before + done, loss)
 
 
 def run_grid(
@@ -101,12 +97,12 @@ def run_grid(
 ) -> bool:
     """Computes the runs that are not stored, in order.
 
-    What fails to compile or to run, most often for want of memory, is a result of its run and leaves the others be.
+    A run that fails, most often for want of memory, is stored as failed and the others go on.
 
     Args:
         runs: what to compute.
         seeds: networks per run.
-        key: the same for all runs, so that methods meet the same initializations and minibatches.
+        key: the same for all runs, so that methods have the same initializations and minibatches.
         stored: filled run by run.
         on_progress: called with the steps done over all runs and the current loss.
         stop_requested: asked after every run.
@@ -120,12 +116,13 @@ def run_grid(
     before = 0
     for index, run in enumerate(runs):
         if not stored.has(run):
-            after = partial(_progress_after, before, on_progress)
-            compute = partial(
-                rollout, run.task, run.optimizer, run.theta, num_steps=run.num_steps, seeds=seeds, key=key
-            )
+
+            def after(done: int, loss: float, before: int = before) -> None:
+                on_progress(before + done, loss)
+
+            compute = partial(rollout, on_progress=after, mesh=mesh, test_points=test_points, seeds=seeds, key=key)
             try:
-                stored.add(run, compute(on_progress=after, mesh=mesh, test_points=test_points))
+                stored.add(run, compute(run.task, run.optimizer, run.theta, num_steps=run.num_steps))
             except (jax.errors.JaxRuntimeError, MemoryError, MuloError) as error:
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 stored.add_failure(run, seeds, reason)

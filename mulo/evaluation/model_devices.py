@@ -1,7 +1,7 @@
 """One optimizee spread over several devices: its parameters and the optimizer's state, tensor by tensor.
 
 The forward and backward pass is left to XLA's partitioner. The update runs inside `jax.shard_map`, each device on its
-own parts: the partitioner would gather whole tensors for the loops over tiles.
+parts: the partitioner would gather whole tensors for the loops over tiles.
 """
 
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ def model_mesh(count: int) -> Mesh | None:
     """The first `count` devices of this process; None for one, which needs no mesh.
 
     Raises:
-        ConfigError: there are fewer.
+        ConfigError: the process has fewer.
     """
     if count == 1:
         return None
-    there = jax.local_devices()
-    if count > len(there):
+    devices = jax.local_devices()
+    if count > len(devices):
         raise ConfigError.value(
             "evaluation.model_devices",
             count,
-            f"at most the number of devices there are, {len(there)} ({there[0].platform})",
-            f"On CPUs the environment variable JAX_NUM_CPU_DEVICES={count} makes as many of one processor.",
+            f"at most the number of devices, {len(devices)} ({devices[0].platform})",
+            f"On CPUs the environment variable JAX_NUM_CPU_DEVICES={count} provides as many.",
         )
-    return jax.make_mesh((count,), (sharding.AXIS,), (jax.sharding.AxisType.Auto,), devices=there[:count])
+    return jax.make_mesh((count,), (sharding.AXIS,), (jax.sharding.AxisType.Auto,), devices=devices[:count])
 
 
 def placement(mesh: Mesh, training: Training) -> Training:
@@ -52,23 +52,23 @@ def placement(mesh: Mesh, training: Training) -> Training:
 
 @dataclass(frozen=True)
 class OverDevices:
-    """An optimizer whose update each device of a mesh computes for its own parts of the tensors."""
+    """An optimizer whose update each device of a mesh computes for its parts of the tensors."""
 
     optimizer: LearnedOptimizer
     mesh: Mesh
 
     def init(self, key: Array) -> Theta:
-        """As the optimizer's own: θ is whole on every device."""
+        """As the optimizer's: θ is whole on every device."""
         return self.optimizer.init(key)
 
     def evaluation_params(self, state: Any, params: Params) -> Params:
-        """As the optimizer's own."""
+        """As the optimizer's."""
         return self.optimizer.evaluation_params(state, params)
 
     def transform(
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers
     ) -> optax.GradientTransformationExtraArgs:
-        """As the optimizer's own, on whole arrays and under `jit`; `update` needs `value=loss`."""
+        """As the optimizer's, on whole arrays and under `jit`; `update` needs `value=loss`."""
 
         def update_fn(updates: Any, state: Any, params: Params, *, value: Array, **extra: Any) -> tuple[Any, Any]:
             del extra
@@ -83,5 +83,5 @@ class OverDevices:
             mapped = jax.shard_map(local, mesh=self.mesh, in_specs=inputs, out_specs=(split(updates), split(state)))
             return mapped(theta, num_steps, value, updates, state, params)
 
-        own = self.optimizer.transform(theta, num_steps, multipliers)
-        return optax.GradientTransformationExtraArgs(own.init, update_fn)
+        whole = self.optimizer.transform(theta, num_steps, multipliers)
+        return optax.GradientTransformationExtraArgs(whole.init, update_fn)

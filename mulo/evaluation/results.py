@@ -1,6 +1,6 @@
 """The table of results, a row per training and split, and the loss curves beside it. Without JAX.
 
-A training is one of a run's: one method on one network under one seed.
+A training is one method on one network under one seed; a run has several.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,12 +17,12 @@ from mulo.files import replacing
 SPLITS = ("initial", "train", "test")
 """`initial` is the minibatch loss before the first step, the others are losses over fixed examples at the end."""
 CONDITION = ("task", "data", "width", "depth", "num_steps")
-"""On what methods are compared, beside values of settings that vary."""
+"""What methods are compared under, beside values of settings that vary."""
 _TRAINING: dict[str, type] = {"method": str, "parametrization": str, "task": str, "data": str, "width": int}
 _TRAINING |= {"depth": int, "num_steps": int, "meta_seed": int, "seed": int}
 _ABSENT = {"method": "", "parametrization": "", "data": "", "depth": "0", "num_steps": "0", "meta_seed": "0"}
 _ABSENT |= {"seed": "0", "status": "finished"}
-"""What older tables of runs and of tuning leave out."""
+"""Columns that older tables of runs and of tuning lack."""
 
 
 def _long(texts: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def _long(texts: pd.DataFrame) -> pd.DataFrame:
 
 
 def ordered(results: pd.DataFrame) -> pd.DataFrame:
-    """The columns in their order: what tells a training, settings that vary, split, loss and status."""
+    """The columns in their order: those that identify a training, settings that vary, split, loss and status."""
     ends = ["split", "loss", "status"]
     settings = [name for name in results if name not in (*_TRAINING, *ends)]
     return results[[name for name in (*_TRAINING, *settings, *ends) if name in results]]
@@ -47,7 +47,7 @@ def ordered(results: pd.DataFrame) -> pd.DataFrame:
 RESULTS = Schema(
     "table of results", {**_TRAINING, "split": str, "loss": float, "status": str}, {"split": SPLITS}, _long
 )
-"""`method` is the optimizer's name or the one it has in results; `parametrization` is the network's, `task` its family;
+"""`method` is the optimizer's name in results; `parametrization` is the network's, `task` its family;
 `meta_seed` is the job's seed, `status` is `finished`, `diverged(<step>)` or `failed(<reason>)`."""
 
 
@@ -69,7 +69,7 @@ def trainings(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_names(results: pd.DataFrame) -> pd.Series:
-    """Under which the curves of each row's run are kept in a run directory, such as `velo_mup/mup/w128/d3/n200`."""
+    """The key of each row's run in the curves of a run directory, such as `velo_mup/mup/w128/d3/n200`."""
     texts = {name: results[name].astype(str) for name in ("method", "parametrization", "width", "depth", "num_steps")}
     return (
         texts["method"] + "/" + texts["parametrization"]
@@ -82,8 +82,8 @@ def read_runs(
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Results and curves of a run directory.
 
-    Older tables lack the name of the data and the meta-seed, which are given, and the initial losses, which the curves
-    tell.
+    Older tables lack the name of the data and the meta-seed, which are arguments, and the initial losses, which are
+    taken from the curves.
     """
     path = folder / "curves.npz"
     curves = read_curves(path) if path.exists() else {}

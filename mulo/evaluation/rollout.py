@@ -69,7 +69,7 @@ def rollout(
         task: the network and its data.
         optimizer: what trains it, with weights `theta`.
         theta: the optimizer's weights.
-        num_steps: inner steps, which the optimizer is told.
+        num_steps: inner steps, which the optimizer knows.
         seeds: how many networks; the i-th has the same initialization and minibatches whatever their number.
         key: root of their randomness.
         on_progress: called after every chunk with the steps done so far and the mean loss there.
@@ -104,13 +104,13 @@ def rollout(
 
 
 def _repeated(key: Array, name: str, seeds: int, settings: int) -> Array:
-    """[settings · seeds] keys: every setting meets the same networks and minibatches."""
-    own = randomness.each(randomness.branch(key, name), seeds)
-    return own if settings == 1 else jnp.tile(own, settings)
+    """[settings · seeds] keys: every setting has the same networks and minibatches."""
+    keys = randomness.each(randomness.branch(key, name), seeds)
+    return keys if settings == 1 else jnp.tile(keys, settings)
 
 
 def _chunk(num_steps: int) -> int:
-    """The largest divisor of the number of steps that still gives some chunks to report between."""
+    """The largest divisor of the number of steps that gives at least `_CHUNKS` chunks, if there are so many steps."""
     return max(size for size in range(1, max(1, num_steps // _CHUNKS) + 1) if num_steps % size == 0)
 
 

@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A number with its 95% confidence interval; both ends are nan where nothing tells the spread."""
+    """A number with its 95% confidence interval; both ends are nan where the spread is unknown."""
 
     value: float
     low: float
@@ -69,7 +69,7 @@ def resampled(losses: np.ndarray, generator: np.random.Generator, draws: int = D
 
     Args:
         losses: [conditions, meta-seeds, seeds]; a drawn meta-seed is the same under all, seeds are drawn anew
-            under each, because other networks have initializations of their own.
+            under each, because other networks have other initializations.
         generator: of NumPy.
         draws: how many samples of the same size.
 
@@ -91,13 +91,13 @@ def mean_interval(losses: np.ndarray, seed: int = 0) -> Interval:
 def difference_interval(ours: np.ndarray, theirs: np.ndarray, seed: int = 0) -> Interval:
     """Mean of `ours` − mean of `theirs`, each [conditions, meta-seeds, seeds], resampled independently."""
     generator = np.random.default_rng(seed)
-    (one, drawn), (other, drawn_other) = _means(ours, generator), _means(theirs, generator)
-    freedom = _welch(drawn, drawn_other, _units(ours) - 1, _units(theirs) - 1)
-    return _interval(one - other, drawn - drawn_other, _widening(freedom))
+    (our_mean, our_draws), (their_mean, their_draws) = _means(ours, generator), _means(theirs, generator)
+    freedom = _welch(our_draws, their_draws, _units(ours) - 1, _units(theirs) - 1)
+    return _interval(our_mean - their_mean, our_draws - their_draws, _widening(freedom))
 
 
 def _units(losses: np.ndarray) -> int:
-    """Of what is drawn independently: meta-seeds, or the seeds of a single one."""
+    """How many units are drawn independently: meta-seeds, or the seeds of a single meta-seed."""
     return losses.shape[1] if losses.shape[1] > 1 else losses.shape[2]
 
 
@@ -121,14 +121,15 @@ def _mean(losses: np.ndarray) -> np.ndarray:
 
 
 def _welch(ours: np.ndarray, theirs: np.ndarray, freedom: int, freedom_of_theirs: int) -> float:
-    """Degrees of freedom of a difference, by Welch and Satterthwaite; 0 where one side tells no spread."""
+    """Degrees of freedom of a difference, by Welch and Satterthwaite; 0 where the spread of one side is unknown."""
     ours, theirs = ours[np.isfinite(ours)], theirs[np.isfinite(theirs)]
     if min(freedom, freedom_of_theirs) < 1 or not (ours.size and theirs.size):
         return 0.0
-    one, other = float(np.var(ours)), float(np.var(theirs))
-    if not one + other > 0:
+    our_variance, their_variance = float(np.var(ours)), float(np.var(theirs))
+    if not our_variance + their_variance > 0:
         return float(freedom + freedom_of_theirs)
-    return (one + other) ** 2 / (one**2 / freedom + other**2 / freedom_of_theirs)
+    total = (our_variance + their_variance) ** 2
+    return total / (our_variance**2 / freedom + their_variance**2 / freedom_of_theirs)
 
 
 def _widening(freedom: float) -> float:

@@ -1,4 +1,4 @@
-"""Tables as CSV files: their columns, what these hold, and what older files called them. Without JAX."""
+"""Tables as CSV files: their columns with types, and the names that older files have for them. Without JAX."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +20,11 @@ OLD_NAMES = {
     "moving": "changing",
     "still": "constant",
 }
-"""What columns, keys and values of older files are called now."""
+"""Today's names of columns, keys and values of older files."""
 
 
 def renamed(old: pd.DataFrame) -> pd.DataFrame:
-    """The columns under their names of now; records of coordinate checks had a method twice."""
+    """The columns under today's names; records of coordinate checks had a method twice."""
     if "contestant" in old:
         old = old.drop(columns="optimizer", errors="ignore")
     return old.rename(columns=OLD_NAMES)
@@ -32,7 +32,7 @@ def renamed(old: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Schema:
-    """A kind of table. Beside its columns a table has one of text for every setting that varies."""
+    """A kind of table, which may also have a column of text for every setting that varies."""
 
     what: str
     columns: Mapping[str, type]
@@ -40,7 +40,7 @@ class Schema:
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """All values that some columns may have."""
     converted: Callable[[pd.DataFrame], pd.DataFrame] = renamed
-    """Makes texts of an older file texts of today's, and leaves today's as they are."""
+    """Converts texts of an older file to today's, and leaves today's unchanged."""
 
     def empty(self) -> pd.DataFrame:
         """A table without rows."""

@@ -17,7 +17,7 @@ Settings = dict[str, float]
 
 
 def combinations(grid: dict[str, list[float]]) -> list[Settings]:
-    """Every value with every other one."""
+    """All combinations of values."""
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 

@@ -1,4 +1,4 @@
-"""mode=evaluate: a θ beside its SP twin and Adam, on widths inside and beyond its meta-training range."""
+"""mode=evaluate: θ, its SP twin and baselines on widths inside and beyond the meta-training range."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from mulo.reporting.record import write_up_job
 from mulo.types import LayeredTask, Theta
 
 ThetaOf = Callable[[LayeredTask], Theta]
-"""Which θ trains a network: nearly always the same one, of a baseline the one tuned for it."""
+"""θ that trains a network: the same for all, or of a baseline the one tuned for it."""
 
 
 def evaluate(job: JobContext, theta_of: ThetaOf) -> None:

@@ -24,14 +24,14 @@ POINTS = 200
 
 
 def gather(jobs: Sequence[JobFolder]) -> Record:
-    """Everything that a record keeps of jobs; raises MuloError where files contradict each other."""
+    """The record of jobs; raises MuloError where files contradict each other."""
     newest = max(jobs, key=_started).config
     keys = varied([job.config for job in jobs], newest.sweep.setting)
     results, curves = _results(jobs, keys)
     changes = [table for job in jobs for table in _changes(job, keys)]
     if len(results) and changes:
         folder = jobs[0].folder.parent
-        raise MuloError(f"{folder} holds evaluations and coordinate checks: make a record of each, in two folders.")
+        raise MuloError(f"{folder} holds evaluations and coordinate checks; expected jobs of one kind.")
     head = Record(newest.sweep, newest.scale, datetime.now(UTC).date().isoformat(), keys, 0.0, [])
     return replace(
         head,
@@ -49,7 +49,7 @@ def _started(job: JobFolder) -> tuple[str, str]:
 
 
 def _results(jobs: Sequence[JobFolder], keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """All rows and thinned curves; what several jobs trained alike, such as baselines beside θ, once."""
+    """All rows and thinned curves. Trainings that jobs of several seeds share, as of baselines, are included once."""
     folders = [(number, path.parent) for number, job in enumerate(jobs) for path in sorted(job.folder.rglob(TABLE))]
     read = [_read(jobs[number].config, folder, keys) for number, folder in folders]
     tables = [
@@ -58,13 +58,13 @@ def _results(jobs: Sequence[JobFolder], keys: Sequence[str]) -> tuple[pd.DataFra
     ]
     if not tables:
         return RESULTS.empty(), {}
-    unique = _each_once(jobs, pd.concat(tables, ignore_index=True), keys)
+    results = _each_once(jobs, pd.concat(tables, ignore_index=True), keys)
     curves: dict[str, np.ndarray] = {}
-    for i, part in unique.groupby("folder"):
+    for i, part in results.groupby("folder"):
         names = dict(zip(curve_names(part), run_names(part, keys), strict=True))
         for name, values in read[i][1].items():
             curves |= _thinned(name, values, names)
-    return unique.drop(columns=["job", "folder", "prepared"]), curves
+    return results.drop(columns=["job", "folder", "prepared"]), curves
 
 
 def _read(config: Config, folder: Path, keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -77,7 +77,7 @@ def _read(config: Config, folder: Path, keys: Sequence[str]) -> tuple[pd.DataFra
 
 
 def _each_once(jobs: Sequence[JobFolder], table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Without what another job before has trained alike; raises MuloError where that is two jobs' own method."""
+    """Without trainings that an earlier job has too; raises MuloError where both jobs prepared their method."""
     alike = ["method", "parametrization", *CONDITION, "seed", "split", *keys]
     seed = table.meta_seed.where(table.prepared, -1)
     first = table.assign(meta_seed=seed).groupby([*alike, "meta_seed"], sort=False).job.transform("first")
@@ -85,9 +85,8 @@ def _each_once(jobs: Sequence[JobFolder], table: pd.DataFrame, keys: Sequence[st
     if len(twice):
         row, names = twice.iloc[0], [jobs[number[twice.index[0]]].folder.name for number in (first, table.job)]
         raise MuloError(
-            f"Two jobs hold results of {row.method} with meta-seed {row.meta_seed} on the same networks with "
-            f"the same settings: {names[0]} and {names[1]}. If one is left over from an earlier version of the sweep, "
-            "move it to another folder."
+            f"Two jobs hold results of {row.method} with meta-seed {row.meta_seed} on the same networks and settings: "
+            f"{names[0]} and {names[1]}. If one is older than the sweep, move it to another folder."
         )
     return table[table.job == first]
 

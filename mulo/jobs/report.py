@@ -10,7 +10,7 @@ from mulo.process import writable
 
 
 def check(config: Config) -> None:
-    """Refuses a source that is neither a record nor a sweep's directory, and a target that is in use."""
+    """Refuses a source that is neither a record nor a sweep's directory, and a target that holds something else."""
     from mulo.jobs.job_folders import jobs_of  # pandas, which no other mode needs before its results
     from mulo.reporting import record
 
@@ -46,7 +46,7 @@ def _check_target(folder: Path, job: Config) -> None:
 
     if not folder.exists():
         return
-    advice = "Choose another one with report.name=<name>."
+    advice = "Choose another name with report.name=<name>."
     if not folder.is_dir() or (any(folder.iterdir()) and not record.is_record(folder)):
         raise ConfigError(f"{folder} exists and is not a record. {advice}")
     if record.is_record(folder):
@@ -69,7 +69,7 @@ def report(config: Config, console: Console) -> int:
         record.write(gathered, folder)
         missing = sum(job.status != "finished" for job in gathered.jobs)
         if missing:
-            console.print(f"{missing} of {len(gathered.jobs)} jobs did not finish; the record lists them.")
-    record.write_up(folder)
+            console.print(f"{missing} of {len(gathered.jobs)} jobs did not finish; the record says which.")
+    record.write_up(folder, console)
     console.print(f"Record: {folder / 'README.md'}, index.html and figure beside it.", soft_wrap=True)
     return 0

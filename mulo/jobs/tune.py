@@ -1,4 +1,4 @@
-"""mode=main of a baseline: its settings are tuned where θ of a learned optimizer would be meta-trained."""
+"""mode=main of a baseline: its settings are tuned, as θ of a learned optimizer is meta-trained."""
 
 import math
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def tune(job: JobContext) -> ThetaOf:
     Settings that the file holds are not tried again.
 
     Raises:
-        Interrupted: a stop was requested; what was tried is kept.
+        Interrupted: a stop was requested; trials are stored.
         MuloError: every setting diverged.
     """
     config, console = job.config, job.console
@@ -39,7 +39,7 @@ def tune(job: JobContext) -> ThetaOf:
         _try_all(job, task, grid, log)
         settings, loss = best(log.of(task), names)
         if not math.isfinite(loss):
-            raise MuloError(f"Every one of the {len(grid)} settings of tuning.grid diverged on {task.name}.")
+            raise MuloError(f"All {len(grid)} settings of tuning.grid diverged on {task.name}.")
         values = ", ".join(f"{name} {value:g}" for name, value in settings.items())
         console.print(f"Best on {task.name}: {values}, training loss {loss:.4f}.", highlight=False)
         chosen[task.architecture, task.width] = settings

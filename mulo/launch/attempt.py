@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from mulo import distributed, kernel_library, locks
 from mulo.config import Config
 from mulo.errors import BusyError, MuloError
@@ -22,6 +20,7 @@ from mulo.process.events import Log
 from mulo.process.every import every
 from mulo.process.status import Status, finished, outcome, recorded
 from mulo.process.stopping import stopped_at_once
+from mulo.reporting.tables import wide_console
 
 OUTPUT = "output.txt"
 WITHOUT_DIRECTORY = ("verify", "plan", "report")
@@ -58,7 +57,7 @@ def _directory(config: Config) -> Path | None:
 def _run(config: Config, folder: Path | None) -> int:
     with full_disk.explained(folder):
         if config.mode == "report":  # needs no JAX
-            return report(config, Console())
+            return report(config, wide_console())
         kernel_library.begin()  # while JAX is being imported
         from mulo.launch import dispatch
 

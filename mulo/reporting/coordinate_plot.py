@@ -1,7 +1,6 @@
 """The picture of a coordinate check: how much each layer's pre-activations change, over width or over depth."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ def coordinate_check(changes: pd.DataFrame, stem: Path, title: str) -> None:
     """Standard deviation over width or depth on log-log axes: a row per measure, a column per parametrization and t.
 
     `changes` are those of one method, over the same in all. One line per layer, with the slope of log std over log size
-    at its end. Exact zeros are left out: a logarithm has no place for them.
+    at its end. Exact zeros are left out, because they have no logarithm.
     """
     measures, colors = changes.measure.unique(), _colors(changes)
     columns = sorted(set(zip(changes.parametrization, changes.t, strict=True)))
-    size = (1.75 * len(columns) + 1.8, 2.1 * len(measures) + 0.9)
+    size = (1.75 * len(columns) + 1.8, max(2.1, 0.16 * len(colors) + 0.3) * len(measures) + 0.9)
     with style.picture(stem, len(measures), len(columns), size, sharex=True, sharey="row") as (figure, axes):
         drawn = [[_lines(changes, measure, *column) for column in columns] for measure in measures]
         panels = [(axes[i, j], lines) for i, row in enumerate(drawn) for j, lines in enumerate(row)]
@@ -49,7 +48,7 @@ def coordinate_check(changes: pd.DataFrame, stem: Path, title: str) -> None:
 def coordinate_overview(changes: pd.DataFrame, stem: Path, title: str, measure: str, t: int) -> None:
     """One change of a network under several methods: a row per parametrization, a column per method.
 
-    Above every panel stands the range of its slopes. The parametrization may be "" in all rows, where it is no matter.
+    Above every panel is the range of its slopes. The parametrization may be "" in all rows, and is not named then.
     """
     here = changes[(changes.measure == measure) & (changes.t == t)]
     colors, parametrizations, methods = _colors(here), sorted(here.parametrization.unique()), here.method.unique()
@@ -78,7 +77,9 @@ def _draw_overview(axes: Any, rows: pd.DataFrame, colors: Mapping[str, Any], tit
         lines = _lines(rows, rows.measure.iloc[0], rows.parametrization.iloc[0], rows.t.iloc[0])
         _draw(axes, lines, colors)
         slopes = rows.slope[np.isfinite(rows.slope)]
-        span = f"slopes {slopes.min():+.2f} … {slopes.max():+.2f}".replace("-", "−") if len(slopes) else "nothing moves"
+        span = (
+            f"slopes {slopes.min():+.2f} … {slopes.max():+.2f}".replace("-", "−") if len(slopes) else "nothing changes"
+        )
         _size_axis(axes, pd.concat(lines.values()) if lines else rows.iloc[:0])
     axes.set_title(f"{title}\n{span}".strip(), fontsize=9)
 
@@ -103,15 +104,14 @@ def _print_slopes(axes: Any, lines: Lines, colors: Mapping[str, Any]) -> None:
         axes.text(1.03, height, text, transform=axes.transAxes, va="center", color=colors[layer], fontsize=8)
 
 
-def _spread(places: np.ndarray) -> np.ndarray:
-    """Pushes places apart, neighbours by equal amounts, until they are _GAP away from each other."""
-    order = np.argsort(places, kind="stable")
-    spread = np.array(places, float)
-    for _ in range(100):
-        for below, above in pairwise(order):
-            push = max(0.0, _GAP - (spread[above] - spread[below])) / 2
-            spread[below] -= push
-            spread[above] += push
+def _spread(heights: np.ndarray) -> np.ndarray:
+    """The nearest heights (least squares) that are _GAP apart, or as far as the panel, from 0 to 1, allows."""
+    from scipy.optimize import isotonic_regression
+
+    order, spread = np.argsort(heights, kind="stable"), np.array(heights, float)
+    gaps = min(_GAP, 1 / max(1, len(heights) - 1)) * np.arange(len(heights))
+    if len(heights):
+        spread[order] = np.clip(isotonic_regression(spread[order] - gaps).x, 0, 1 - gaps[-1]) + gaps
     return spread
 
 

@@ -1,4 +1,4 @@
-"""How tables and pictures call things."""
+"""Printed names in tables and pictures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,18 +17,18 @@ _PARAMETRIZATIONS = {
 
 
 def looks(learned: bool | None = None) -> Mapping[str, Look]:
-    """What optimizers say of how to show them, by preset; None: of all, else of learned ones or of baselines alone."""
+    """How to show optimizers, by preset; None: all, else learned ones or baselines alone."""
     optimizers: list[Any] = list(Schemas("optimizer").values())
-    kept = [one for one in optimizers if learned is None or one.learned == learned]
-    return {name: look for optimizer in kept for name, look in optimizer.looks.items()}
+    shown = [optimizer for optimizer in optimizers if learned is None or optimizer.learned == learned]
+    return {name: look for optimizer in shown for name, look in optimizer.looks.items()}
 
 
 def label(name: str) -> str:
-    """The printed name of an optimizer or a parametrization; what is not known stays as it is."""
+    """The printed name of an optimizer or a parametrization; others are returned unchanged."""
     known = looks().get(name)
     return known.label if known else _PARAMETRIZATIONS.get(name, name)
 
 
 def label_of_family(architecture: str) -> str:
-    """The printed name of an architecture; what is not known stays as it is."""
+    """The printed name of an architecture; others are returned unchanged."""
     return getattr(Schemas("task").get(architecture), "label", architecture)

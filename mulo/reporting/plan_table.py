@@ -36,12 +36,8 @@ def _optimizees(plan: Plan) -> Table:
     for column in ("parameters", "arithmetic", "memory traffic", "time"):
         table.add_column(column, justify="right")
     for row in plan.optimizees:
-        numbers = (
-            scaled(row.inner_step_flops, "FLOP"),
-            of_bytes(row.inner_step_bytes),
-            of_seconds(row.inner_step_seconds),
-        )
-        table.add_row(row.name, f"{row.parameters:,}", *numbers)
+        sizes = f"{row.parameters:,}", scaled(row.inner_step_flops, "FLOP"), of_bytes(row.inner_step_bytes)
+        table.add_row(row.name, *sizes, of_seconds(row.inner_step_seconds))
     return table
 
 

@@ -17,7 +17,7 @@ def meta_training(rows: Sequence[Mapping[str, Any]], stem: Path) -> None:
     """
     rows = [row for row in rows if "outer_step" in row]
     tasks = list(dict.fromkeys(key for row in rows for key in row if key.startswith("meta_loss/")))
-    window = _window(sum("meta_loss" in row for row in rows))
+    window = sum("meta_loss" in row for row in rows) // 100 * 2 + 1  # odd, about a fiftieth of the points
     with style.picture(stem, 1, 1, (7.2, 4.0)) as (figure, axes):
         panel = axes[0, 0]
         steps, values = _series(rows, "meta_loss")
@@ -31,7 +31,8 @@ def meta_training(rows: Sequence[Mapping[str, Any]], stem: Path) -> None:
             panel.plot(checked, validation, color="#D55E00", marker="o", markersize=4, label="validation")
         style.loss_axis(panel, [*values, *validation])
         panel.set_xlim(left=0)
-        panel.set(xlabel="outer step", ylabel=_smoothed("meta-loss", window))
+        smoothed = "" if window == 1 else f" (running median of {window} steps)"
+        panel.set(xlabel="outer step", ylabel=f"meta-loss{smoothed}")
         figure.legend(loc="outside right center")
 
 
@@ -39,15 +40,6 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np
     points = [(row["outer_step"], row[key]) for row in rows if row.get(key) is not None]
     steps, values = np.array(points, float).reshape(-1, 2).T
     return steps, np.where(np.isfinite(values), values, np.nan)
-
-
-def _window(count: int) -> int:
-    """An odd window of about a fiftieth of the points."""
-    return count // 100 * 2 + 1
-
-
-def _smoothed(name: str, window: int) -> str:
-    return name if window == 1 else f"{name} (running median of {window} steps)"
 
 
 def running_median(values: np.ndarray, window: int) -> np.ndarray:
@@ -59,6 +51,6 @@ def running_median(values: np.ndarray, window: int) -> np.ndarray:
         return values
     padded = np.pad(np.asarray(values, float), window // 2, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, window)
-    smooth, kept = np.array(values, float), np.isfinite(values)
-    smooth[kept] = np.nanmedian(windows[kept], axis=1)
+    smooth, finite = np.array(values, float), np.isfinite(values)
+    smooth[finite] = np.nanmedian(windows[finite], axis=1)
     return smooth

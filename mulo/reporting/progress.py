@@ -5,35 +5,13 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 PLAIN_INTERVAL = 15.0
 """Seconds that pass at least between two plain lines."""
-
-
-class Display(Protocol):
-    """How progress reaches the reader."""
-
-    def open(self, progress: "OuterProgress") -> None:
-        """The loop starts."""
-
-    def show(self, progress: "OuterProgress") -> None:
-        """A step is done."""
-
-    def close(self, progress: "OuterProgress", failed: bool) -> None:
-        """The loop has ended, by an exception if `failed`."""
 
 
 class OuterProgress:
@@ -48,7 +26,7 @@ class OuterProgress:
         total: int,
         start: int,
         value_name: str,
-        display: Display,
+        display: "_Bar | _Lines",
         clock: Callable[[], float],
     ) -> None:
         self.description, self.total, self.step = description, total, start
@@ -58,7 +36,7 @@ class OuterProgress:
         self._opened = clock()
 
     def update(self, step: int, value: float | None = None) -> None:
-        """Tells how many steps are done in all, and the current value where there is a new one."""
+        """Sets how many steps are done in all, and the current value unless it is None."""
         self.step = step
         self._value = self._value if value is None else float(value)
         self._first = self._first or (step, self.clock())
@@ -112,12 +90,11 @@ def progress(
         # Rich takes FORCE_COLOR for a terminal, and a log file would fill with control characters.
         console = Console(stderr=True, force_terminal=sys.stderr.isatty())
     live = console.is_terminal and not console.is_dumb_terminal
-    display: Display = _Bar(console) if live else _Lines(console)
-    return OuterProgress(description, total, start, value_name, display, clock)
+    return OuterProgress(description, total, start, value_name, _Bar(console) if live else _Lines(console), clock)
 
 
 class _Bar:
-    """A live bar; its own thread moves the spinner and the elapsed time while a step runs."""
+    """A live bar; a thread updates the spinner and the elapsed time while a step runs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

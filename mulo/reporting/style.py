@@ -37,7 +37,7 @@ _LOOK: dict[Any, Any] = {
 
 
 class Line(NamedTuple):
-    """Colour, marker and dashes of one optimizer."""
+    """Colour, marker and dashes of one method."""
 
     color: str
     marker: str
@@ -54,14 +54,14 @@ _OTHERS = (
 _LIGHTER = 0.45
 
 
-def lines(optimizers: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
-    """The look of each (optimizer or contestant, parametrization): µP solid, SP dashed, and colours that stay."""
-    unknown = [pair for pair in optimizers if _known(pair[0]) is None]
-    found = {}
-    for pair in optimizers:
+def lines(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
+    """The look of each (method, parametrization): µP solid, SP dashed, and fixed colours."""
+    unknown = [pair for pair in methods if _known(pair[0]) is None]
+    looks = {}
+    for pair in methods:
         color, marker = _known(pair[0]) or _OTHERS[unknown.index(pair) % len(_OTHERS)]
-        found[pair] = Line(color, marker, "-" if pair[1] == "mup" else "--")
-    return found
+        looks[pair] = Line(color, marker, "-" if pair[1] == "mup" else "--")
+    return looks
 
 
 def _known(name: str) -> tuple[str, str] | None:
@@ -70,7 +70,7 @@ def _known(name: str) -> tuple[str, str] | None:
     if name in known:
         return known[name].color, known[name].marker
     stem = re.split(r"[_ ]", name, maxsplit=1)[0]
-    look = {one.label.partition(" ")[0]: one for one in known.values()}.get(stem)
+    look = {preset.label.partition(" ")[0]: preset for preset in known.values()}.get(stem)
     if look is None:
         return None
     return (look.color if name in (stem, f"{stem}_M") else lighter(look.color), look.marker)
@@ -82,11 +82,11 @@ def lighter(color: str) -> str:
     return "#" + "".join(f"{round(part + _LIGHTER * (255 - part)):02X}" for part in parts)
 
 
-def sequence(count: int) -> list[Any]:
-    """Colours from dark to light for things that have an order, such as layers."""
-    from matplotlib import colormaps
+def sequence(count: int) -> list[str]:
+    """Colours #rrggbb from dark to light for things that have an order, such as layers."""
+    from matplotlib import colormaps, colors
 
-    return [colormaps["viridis"](place) for place in np.linspace(0, 0.82, count)]
+    return [colors.to_hex(colormaps["viridis"](lightness)) for lightness in np.linspace(0, 0.82, count)]
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def picture(stem: Path, rows: int, columns: int, size: tuple[float, float], **sh
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    # From the defaults on, because a user's own matplotlibrc must not change the pictures.
+    # Starting from the defaults, because a user's matplotlibrc must not change the pictures.
     with style.context(["default", _LOOK]):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots(rows, columns, squeeze=False, **shared)
@@ -116,7 +116,7 @@ def size_axis(axes: Any, sizes: Sequence[float], name: str = "width", labelled: 
     """A log₂ axis whose ticks are exactly the sizes; of more than `labelled`, every second has a label."""
     axes.set_xscale("log", base=2)
     if sizes:
-        # Not left to the lines: where every seed diverged there are none.
+        # Not derived from the lines, of which there are none where every seed diverged.
         margin = max(sizes[-1] / sizes[0], 2.0) ** 0.07
         axes.set_xlim(sizes[0] / margin, sizes[-1] * margin)
     every = 1 if len(sizes) <= labelled else 2
@@ -147,13 +147,13 @@ def headroom(axes: Any, share: float) -> None:
         axes.set_ylim(low, high + share * (high - low))
 
 
-def cross(axes: Any, x: float, place: int, color: str, text: str = "") -> None:
-    """A cross for divergence at the top edge; `place` counts downwards those that share one x."""
+def cross(axes: Any, x: float, rank: int, color: str, text: str = "") -> None:
+    """A cross for divergence at the top edge; `rank` counts downwards those that share one x."""
     axes.annotate(
         f"× {text}".strip(),
         (x, 1),
         xycoords=axes.get_xaxis_transform(),
-        xytext=(-4, -11 * place),
+        xytext=(-4, -11 * rank),
         textcoords="offset points",
         va="center",
         color=color,

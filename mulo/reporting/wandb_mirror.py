@@ -26,10 +26,10 @@ _WISHES = {
 
 
 def mode(settings: LoggerConfig) -> str:
-    """How W&B runs: under `logger=none` not at all, else as the variable `WANDB_MODE` says, else as `logger=` does.
+    """W&B's mode: disabled under `logger=none`, else that of the variable `WANDB_MODE`, else that of `logger=`.
 
     Raises:
-        ConfigError: the variable says what W&B does not know.
+        ConfigError: the variable holds a mode that W&B does not have.
     """
     wish = os.environ.get("WANDB_MODE")
     if not wish or settings.name == "none":
@@ -118,12 +118,11 @@ def _start(settings: LoggerConfig, run_dir: Path, config: dict[str, Any]) -> Any
                 settings=wandb.Settings(**_quiet(chosen)),
             )
         except wandb.errors.Error as error:
-            said = " ".join(str(error).split())
-            asked = (
-                f"WANDB_MODE={os.environ['WANDB_MODE']}" if os.environ.get("WANDB_MODE") else f"logger={settings.name}"
-            )
+            reason = " ".join(str(error).split())
+            wish = os.environ.get("WANDB_MODE")
+            setting = f"WANDB_MODE={wish}" if wish else f"logger={settings.name}"
             raise MuloError(
-                f"{asked} could not start W&B ({said}). Run `wandb login`, or use logger=wandb without WANDB_MODE, "
+                f"{setting} could not start W&B ({reason}). Run `wandb login`, or use logger=wandb without WANDB_MODE, "
                 "which needs no network, and send the files later with `wandb sync`."
             ) from error
     run.define_metric("outer_step")
@@ -150,7 +149,7 @@ def _quiet(chosen: str) -> dict[str, Any]:
 
 def _surroundings(run_dir: Path, online: bool) -> dict[str, str]:
     # W&B's process logs to the terminal where it cannot write its cache, as on nodes without a home,
-    # and its login knows nothing of a run's own settings.
+    # and its login does not read a run's settings.
     quiet = {"WANDB_CACHE_DIR": str(run_dir / "wandb" / "cache"), "WANDB_SILENT": "true"}
     return quiet if online else quiet | {"WANDB_ERROR_REPORTING": "false"}
 

@@ -63,11 +63,11 @@ def updates(jit, devices, optimizer, theta):
     optimizer, theta, _ = over(devices, optimizer, theta)
     transform = optimizer.transform(theta, STEPS, dict.fromkeys(params, 0.5))
 
-    def step(state, given):
-        moved, state = transform.update(given[0], state, params, value=given[1])
+    def step(state, batch):
+        moved, state = transform.update(batch[0], state, params, value=batch[1])
         return state, moved
 
-    run = jit(lambda *given: jax.lax.scan(step, transform.init(params), given))
+    run = jit(lambda *batch: jax.lax.scan(step, transform.init(params), batch))
     return jax.tree.map(np.asarray, run(gradients, np.array([2.0, 1.5, 1.7], np.float32)))
 
 
@@ -126,14 +126,14 @@ def main(name, options):
     optimizer = OPTIMIZERS[name]
     theta = jit(partial(theta_of, optimizer))()
     alone, four = (updates(jit, devices, optimizer, theta) for devices in (1, 4))
-    found = {"updates": apart(four, alone)}
+    results = {"updates": apart(four, alone)}
     runs = {devices: training(jit, devices, optimizer, theta) for devices in (1, 2, 4)}
     first = runs[1][0]
     for devices, (losses, *rest) in runs.items():
-        found[devices] = dict(zip(("share", "gathered", "reduced"), rest, strict=True))
-        found[devices]["losses"] = float(np.max(np.abs(losses / first - 1)))
+        results[devices] = dict(zip(("share", "gathered", "reduced"), rest, strict=True))
+        results[devices]["losses"] = float(np.max(np.abs(losses / first - 1)))
     moved = np.max(np.abs(first[-1] / first[0] - 1))
-    print(json.dumps(found | {"moved": float(moved)}))
+    print(json.dumps(results | {"moved": float(moved)}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Movements of a network in closed form; then µP, SP and wrong multipliers told apart on the MLP."""
+"""Changes of a network in closed form; then µP, SP and wrong multipliers distinguished on the MLP."""
 
 import math
 from dataclasses import dataclass
@@ -135,13 +135,13 @@ def test_the_measures_differ_by_what_the_layers_below_move():
 def test_times_in_between_change_nothing():
     tasks = chains(noise=1.0)
     coarse, fine = measure(tasks, times=(2, 4)), measure(tasks, times=(1, 2, 3, 4))
-    for one, other in zip(each(coarse), each(fine[fine.t.isin([2, 4])]), strict=True):
-        assert one["std"] == pytest.approx(other["std"], rel=1e-6)
+    for row, finer in zip(each(coarse), each(fine[fine.t.isin([2, 4])]), strict=True):
+        assert row["std"] == pytest.approx(finer["std"], rel=1e-6)
 
 
 def test_seeds_see_different_minibatches():
-    one, two = (measure(chains(noise=1.0), seeds=seeds, times=(3,)) for seeds in (1, 2))
-    for single, mean in zip(*(each(select(rows, layer="top")) for rows in (one, two)), strict=True):
+    single_seed, two_seeds = (measure(chains(noise=1.0), seeds=seeds, times=(3,)) for seeds in (1, 2))
+    for single, mean in zip(*(each(select(rows, layer="top")) for rows in (single_seed, two_seeds)), strict=True):
         assert single["std"] != pytest.approx(mean["std"], rel=1e-3)
 
 
@@ -159,9 +159,9 @@ def test_divergence_fails_from_its_step_on():
     assert seen == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("widths", "given"), [((), "none"), ((8,), "8"), ((8, 8), "8, 8")])
-def test_one_width_is_refused(widths, given):
-    with pytest.raises(MuloError, match=f"at least two different widths; given: {given}\\."):
+@pytest.mark.parametrize(("widths", "values"), [((), "none"), ((8,), "8"), ((8, 8), "8, 8")])
+def test_one_width_is_refused(widths, values):
+    with pytest.raises(MuloError, match=f"widths {values} are invalid; expected at least two different"):
         measure([Chain(width) for width in widths])
 
 
@@ -186,11 +186,11 @@ def slopes(rows, t):
 
 
 def test_adam_under_mup_moves_the_same_at_every_width():
-    found = verdicts(check_adam("mup", (64, 128, 256, 512)), 0.1)
-    constant = {(v.measure, v.layer, v.t) for v in found.itertuples() if v.outcome == "constant"}
+    judged = verdicts(check_adam("mup", (64, 128, 256, 512)), 0.1)
+    constant = {(v.measure, v.layer, v.t) for v in judged.itertuples() if v.outcome == "constant"}
     # The output matrix starts at zero and lets no gradient through in the first step, without which Adam rests.
     assert constant == {(measure, layer, 1) for measure in (X, WX) for layer in ("input", "hidden_1")}
-    assert set(found.outcome) == {"constant", "stable"}
+    assert set(judged.outcome) == {"constant", "stable"}
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_adam_under_mup_moves_the_same_at_every_width():
     ids=lambda optimizer: optimizer.name,
 )
 def test_other_baselines_under_mup_move_the_same_at_every_width(optimizer):
-    found = verdicts(check_adam("mup", (64, 128, 256, 512), optimizer=optimizer), 0.15)
-    assert set(found.outcome[found.t == 10]) == {"stable"}
-    assert not found.failed.any()
+    judged = verdicts(check_adam("mup", (64, 128, 256, 512), optimizer=optimizer), 0.15)
+    assert set(judged.outcome[judged.t == 10]) == {"stable"}
+    assert not judged.failed.any()
 
 
 def test_muon_under_elementwise_multipliers_is_caught(monkeypatch):
@@ -212,9 +212,9 @@ def test_muon_under_elementwise_multipliers_is_caught(monkeypatch):
 
 
 def test_adam_under_sp_moves_wide_networks_further():
-    found = slopes(check_adam("sp", (64, 256)), t=1)
-    assert min(found[measure, layer] for measure in (X, WX) for layer in ("hidden_1", "output")) > 0.4
-    assert abs(found[X, "input"]) < 0.1
+    slope_of = slopes(check_adam("sp", (64, 256)), t=1)
+    assert min(slope_of[measure, layer] for measure in (X, WX) for layer in ("hidden_1", "output")) > 0.4
+    assert abs(slope_of[X, "input"]) < 0.1
 
 
 @pytest.mark.parametrize("power", [0.5, -0.5])

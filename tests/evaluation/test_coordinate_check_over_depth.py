@@ -1,4 +1,4 @@
-"""Movements that grow as a known power of depth; which layers are compared, and what is promised of them."""
+"""Changes that grow as a known power of depth; which layers are compared, and what is promised of them."""
 
 import re
 from dataclasses import dataclass, replace
@@ -66,11 +66,11 @@ class Sum:
         return -sum(jnp.sum(p) for p in params.values())
 
     def layers(self, params, inputs):
-        found, hidden = [], inputs
+        layers, hidden = [], inputs
         for name, entry in params.items():
-            found.append(Layer(f"{name}/out", inputs, inputs @ entry, lambda x, entry=entry: x @ entry))
-            hidden = hidden + self.depth**-self.power * found[-1].preactivation
-        return [*found, Layer("output", inputs, hidden, None)]
+            layers.append(Layer(f"{name}/out", inputs, inputs @ entry, lambda x, entry=entry: x @ entry))
+            hidden = hidden + self.depth**-self.power * layers[-1].preactivation
+        return [*layers, Layer("output", inputs, hidden, None)]
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def test_only_what_is_promised_can_fail(capsys, tmp_path, parametrization, over,
 
 
 @pytest.mark.parametrize(
-    ("task", "depths", "said"),
+    ("task", "depths", "message"),
     [
         (
             "transformer",
@@ -183,8 +183,8 @@ def test_only_what_is_promised_can_fail(capsys, tmp_path, parametrization, over,
         ("transformer_multiwidth", [2, 4], "choose task=transformer with task.width"),
     ],
 )
-def test_what_a_check_over_depth_refuses(task, depths, said):
-    with pytest.raises(ConfigError, match=re.escape(said)):
+def test_what_a_check_over_depth_refuses(task, depths, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         composed(f"task={task}", f"coordinate_check.depths={depths}", "mode=coordinate_check")
 
 

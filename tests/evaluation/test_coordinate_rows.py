@@ -18,11 +18,11 @@ def changes(stds, layer="hidden", **change):
 
 @pytest.mark.parametrize("slope", [0.0, 0.5, -1.25])
 def test_slope_of_a_power_law_is_its_exponent(slope):
-    found = changes({width: 3 * width**slope for width in (64, 100, 512)})
-    assert list(found["size"]) == [64, 100, 512]
-    assert list(found["std"]) == [3 * size**slope for size in (64, 100, 512)]
-    assert list(found.slope) == pytest.approx([slope] * 3, abs=1e-12)
-    assert set(found.status) == {"changing"}
+    rows = changes({width: 3 * width**slope for width in (64, 100, 512)})
+    assert list(rows["size"]) == [64, 100, 512]
+    assert list(rows["std"]) == [3 * size**slope for size in (64, 100, 512)]
+    assert list(rows.slope) == pytest.approx([slope] * 3, abs=1e-12)
+    assert set(rows.status) == {"changing"}
 
 
 def test_slope_is_the_least_squares_one():
@@ -41,21 +41,21 @@ def test_slope_is_the_least_squares_one():
     ],
 )
 def test_without_a_logarithm_there_is_no_slope(stds, status):
-    found = changes(dict(zip((64, 128), stds, strict=True)))
-    assert list(found.status) == [status] * 2
-    assert found.slope.isna().all()
+    rows = changes(dict(zip((64, 128), stds, strict=True)))
+    assert list(rows.status) == [status] * 2
+    assert rows.slope.isna().all()
 
 
 def test_every_change_has_a_slope_of_its_own():
     rows = [{"layer": layer, "size": n, "std": n**power} for n in (2, 8) for layer, power in (("b", 1.0), ("a", 0.5))]
     head = {"method": "m", "parametrization": "mup", "measure": "x", "t": 1, "over": "width"}
-    found = with_slopes(pd.DataFrame(rows).assign(**head))
-    assert list(zip(found.layer, found["size"], strict=True)) == [("b", 2), ("b", 8), ("a", 2), ("a", 8)]
-    assert list(found.slope) == pytest.approx([1.0, 1.0, 0.5, 0.5])
+    fitted = with_slopes(pd.DataFrame(rows).assign(**head))
+    assert list(zip(fitted.layer, fitted["size"], strict=True)) == [("b", 2), ("b", 8), ("a", 2), ("a", 8)]
+    assert list(fitted.slope) == pytest.approx([1.0, 1.0, 0.5, 0.5])
 
 
 def test_verdicts_follow_slope_tolerance_and_status():
-    found = pd.concat(
+    rows = pd.concat(
         [
             changes({64: 1.0, 128: 2**0.09}, "low"),
             changes({64: 1.0, 128: 2**-0.11}, "high"),
@@ -63,14 +63,14 @@ def test_verdicts_follow_slope_tolerance_and_status():
             changes({64: 0.0, 128: 1.0}, "start"),
         ]
     )
-    judged = verdicts(found, 0.1)
+    judged = verdicts(rows, 0.1)
     assert judged[["layer", "outcome", "failed"]].values.tolist() == [
         ["low", "stable", False],
         ["high", "unstable", True],
         ["rest", "constant", False],
         ["start", "undefined", True],
     ]
-    assert set(verdicts(found[:4], 0.12).outcome) == {"stable"}
+    assert set(verdicts(rows[:4], 0.12).outcome) == {"stable"}
 
 
 def test_verdicts_keep_every_change_apart():
@@ -82,8 +82,8 @@ def test_verdicts_keep_every_change_apart():
         {"method": "adamw"},
         {"over": "depth"},
     )
-    found = pd.concat([changes({64: 1.0, 128: 1.0}, **own) for own in differences])
-    assert len(verdicts(found, 0.1)) == len(differences)
+    rows = pd.concat([changes({64: 1.0, 128: 1.0}, **change) for change in differences])
+    assert len(verdicts(rows, 0.1)) == len(differences)
 
 
 def test_csv_returns_the_rows(tmp_path):
@@ -97,14 +97,14 @@ def test_csv_returns_the_rows(tmp_path):
 def test_files_of_older_versions_are_read(tmp_path):
     text = f"{OLD}a,mup,x,l,1,width,8,1.5,0.25,moving\na,mup,x,m,1,width,8,0.0,nan,still\n"
     (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
-    found = CHANGES.read(tmp_path / "rows.csv")
-    assert list(found) == HEADER.strip().split(",")
-    assert list(found.iloc[0]) == ["a", "mup", "x", "l", 1, "width", 8, 1.5, 0.25, "changing"]
-    assert list(found.status) == ["changing", "constant"]
+    rows = CHANGES.read(tmp_path / "rows.csv")
+    assert list(rows) == HEADER.strip().split(",")
+    assert list(rows.iloc[0]) == ["a", "mup", "x", "l", 1, "width", 8, 1.5, 0.25, "changing"]
+    assert list(rows.status) == ["changing", "constant"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "its columns are missing"),
         ("width,std\n8,1.0\n", "its columns are width, std; expected method, parametrization"),
@@ -113,7 +113,7 @@ def test_files_of_older_versions_are_read(tmp_path):
         (f"{HEADER}a,mup,x,l,1,width,8,1.0,0.0\n", "line 2: 9 values are given; expected 10"),
     ],
 )
-def test_other_csv_files_are_refused(tmp_path, text, said):
+def test_other_csv_files_are_refused(tmp_path, text, message):
     (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(MuloError, match=said):
+    with pytest.raises(MuloError, match=message):
         CHANGES.read(tmp_path / "rows.csv")

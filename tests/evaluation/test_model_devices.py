@@ -28,33 +28,33 @@ def slow(name):
 )
 def compared(request, compiler_options):
     """The architecture, and what `over_devices` finds about it on 1, 2 and 4 devices."""
-    found = python_on(4, "-m", "tests.evaluation.over_devices", request.param, json.dumps(compiler_options))
-    return request.param, json.loads(found)
+    output = python_on(4, "-m", "tests.evaluation.over_devices", request.param, json.dumps(compiler_options))
+    return request.param, json.loads(output)
 
 
 def test_updates_and_trainings_agree(compared):
     """Up to float32 rounding: sums are added up in another order, which moves an update by a few times 1e-7, and
     Newton–Schulz multiplies that by its slope of 3.4 per step; 20 steps do not let it grow much."""
-    _, found = compared
-    assert found["updates"] <= 1e-5
-    assert max(found[devices]["losses"] for devices in "124") <= 1e-4
-    assert found["moved"] > 5e-3
+    _, results = compared
+    assert results["updates"] <= 1e-5
+    assert max(results[devices]["losses"] for devices in "124") <= 1e-4
+    assert results["moved"] > 5e-3
 
 
 def test_each_device_holds_its_share(compared):
     """All but vectors and the small moments of rows and columns."""
-    _, found = compared
+    _, results = compared
     for devices in (1, 2, 4):
-        assert found[str(devices)]["share"] <= 1 / devices + 0.08
+        assert results[str(devices)]["share"] <= 1 / devices + 0.08
 
 
 def test_no_whole_matrix_travels(compared):
     """A whole step, forward and backward pass included, sends activations, vectors and means; Newton–Schulz needs
     whole matrices, which also shows that one would be seen."""
-    name, found = compared
+    name, results = compared
     for devices in "24":
-        assert 0 < found[devices]["reduced"] < SMALLEST_MATRIX
-        assert (found[devices]["gathered"] >= SMALLEST_MATRIX) == (name == "celo2_orthogonal")
+        assert 0 < results[devices]["reduced"] < SMALLEST_MATRIX
+        assert (results[devices]["gathered"] >= SMALLEST_MATRIX) == (name == "celo2_orthogonal")
 
 
 def losses(path):
@@ -84,7 +84,7 @@ def test_the_setting_spreads_an_evaluation(tmp_path, monkeypatch):
 
 
 def test_more_devices_than_there_are_is_an_error():
-    there = jax.local_device_count()
-    with pytest.raises(ConfigError, match=rf"model_devices={there + 1} .*are, {there} \(.*JAX_NUM_CPU_DEVICES"):
-        model_mesh(there + 1)
+    count = jax.local_device_count()
+    with pytest.raises(ConfigError, match=rf"model_devices={count + 1} .*devices, {count} \(.*JAX_NUM_CPU_DEVICES"):
+        model_mesh(count + 1)
     assert model_mesh(1) is None

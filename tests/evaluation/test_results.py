@@ -58,7 +58,7 @@ def test_csv_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "its columns are missing; expected method"),
         ("optimizer,width\nvelo,3\n", "its columns are optimizer, width; expected method, parametrization"),
@@ -69,10 +69,10 @@ def test_csv_text(tmp_path):
         (f"{OLD}\nvelo,mup,mlp,8,3,200,zero,1,1,finished\n", "column seed: .*'zero'"),
     ],
 )
-def test_csv_of_another_shape_is_refused(tmp_path, text, said):
+def test_csv_of_another_shape_is_refused(tmp_path, text, message):
     path = tmp_path / "results.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(MuloError, match=said):
+    with pytest.raises(MuloError, match=message):
         RESULTS.read(path)
 
 
@@ -92,23 +92,23 @@ def test_the_table_of_an_older_run_directory_is_read(tmp_path):
     rows = [OLD, *rows, "adamw,sp,mlp,8,3,2,0,1,2,finished", ""]
     (tmp_path / "results.csv").write_text("\n".join(rows), encoding="utf-8")
     write_curves({"velo/mup/w8/d3/n2": np.array([[3.0, 2.0], [4.0, np.inf]])}, tmp_path / "curves.npz")
-    found, curves = read_runs(tmp_path, "images", 7)
+    results, curves = read_runs(tmp_path, "images", 7)
     assert list(curves) == ["velo/mup/w8/d3/n2"]
-    assert list(found) == HEADER.split(",")
-    assert set(found.data) == {"images"}
-    assert set(found.meta_seed) == {7}
-    assert list(found.split) == list(SPLITS) * 3
-    np.testing.assert_array_equal(found.loss, [3, 0.5, 0.25, 4, np.nan, 0.75, np.nan, 1, 2])
-    assert list(found.status[::3]) == ["finished", "diverged(1)", "finished"]
-    assert list(found.method[::3]) == ["velo", "velo", "adamw"]
+    assert list(results) == HEADER.split(",")
+    assert set(results.data) == {"images"}
+    assert set(results.meta_seed) == {7}
+    assert list(results.split) == list(SPLITS) * 3
+    np.testing.assert_array_equal(results.loss, [3, 0.5, 0.25, 4, np.nan, 0.75, np.nan, 1, 2])
+    assert list(results.status[::3]) == ["finished", "diverged(1)", "finished"]
+    assert list(results.method[::3]) == ["velo", "velo", "adamw"]
 
 
 def test_the_table_of_an_older_record_is_read(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text(f"{OLD_RECORD}\nLO,sp,mlp,images,8,3,200,1,2,0.1,2.5,0.5,0.25,finished\n", encoding="utf-8")
-    found = RESULTS.read(path, ["a.b"])
-    own = {"method": "LO", "parametrization": "sp", "width": 8, "meta_seed": 1, "seed": 2, "a.b": "0.1"}
-    pd.testing.assert_frame_equal(found, table(*splits(2.5, 0.5, 0.25, **own)), check_like=True)
+    results = RESULTS.read(path, ["a.b"])
+    training = {"method": "LO", "parametrization": "sp", "width": 8, "meta_seed": 1, "seed": 2, "a.b": "0.1"}
+    pd.testing.assert_frame_equal(results, table(*splits(2.5, 0.5, 0.25, **training)), check_like=True)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -126,9 +126,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_trainings_have_a_column_per_split_in_the_order_of_the_table():
-    found = trainings(table(*splits(3, 2, 1, width=512), *splits(6, 5, 4, width=64), *splits(9, 8, 7, seed=1)))
-    assert found[["width", "seed", *SPLITS]].values.tolist() == [[512, 0, 3, 2, 1], [64, 0, 6, 5, 4], [128, 1, 9, 8, 7]]
-    assert not found.failed.any()
+    rows = trainings(table(*splits(3, 2, 1, width=512), *splits(6, 5, 4, width=64), *splits(9, 8, 7, seed=1)))
+    assert rows[["width", "seed", *SPLITS]].values.tolist() == [[512, 0, 3, 2, 1], [64, 0, 6, 5, 4], [128, 1, 9, 8, 7]]
+    assert not rows.failed.any()
 
 
 def test_what_diverged_is_infinite_and_what_failed_has_no_loss():
@@ -138,10 +138,10 @@ def test_what_diverged_is_infinite_and_what_failed_has_no_loss():
         *splits(3.0, 1.0, math.inf, seed=2),  # non-finite, whatever its status says
         *splits(math.nan, math.nan, math.nan, seed=3, status="failed(out of memory)"),
     ]
-    found = trainings(table(*rows))
-    np.testing.assert_array_equal(found[["train", "test"]], [[np.inf] * 2] * 3 + [[np.nan] * 2])
-    np.testing.assert_array_equal(found.initial, [3.0, 3.0, 3.0, np.nan])
-    assert list(found.failed) == [False, False, False, True]
+    wide = trainings(table(*rows))
+    np.testing.assert_array_equal(wide[["train", "test"]], [[np.inf] * 2] * 3 + [[np.nan] * 2])
+    np.testing.assert_array_equal(wide.initial, [3.0, 3.0, 3.0, np.nan])
+    assert list(wide.failed) == [False, False, False, True]
 
 
 def test_two_losses_of_one_training_are_refused():

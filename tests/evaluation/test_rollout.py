@@ -70,9 +70,9 @@ def test_a_seed_does_not_depend_on_how_many_there_are(task, outcome):
     ],
 )
 def test_status(curve, end, status):
-    found = Rollout(np.array([curve], np.float32), np.array([end]), np.array([1.0]), np.ones((1, 1)), np.array([2]))
-    assert found.status(0) == status
-    assert list(found.rows().status) == [status] * 3
+    outcome = Rollout(np.array([curve], np.float32), np.array([end]), np.array([1.0]), np.ones((1, 1)), np.array([2]))
+    assert outcome.status(0) == status
+    assert list(outcome.rows().status) == [status] * 3
 
 
 def test_rows_have_the_loss_of_every_split(outcome):
@@ -145,10 +145,10 @@ def test_the_test_loss_is_measured_on_the_way(task):
 def test_settings_are_trained_side_by_side_on_the_same_seeds(task):
     rates = [0.05, 0.4]
     alone = [AdamW(learning_rate=rate) for rate in rates]
-    thetas = jax.tree.map(lambda *x: jax.numpy.stack(x), *[own.init(KEY) for own in alone])
+    thetas = jax.tree.map(lambda *x: jax.numpy.stack(x), *[optimizer.init(KEY) for optimizer in alone])
     together = rollout(task, OPTIMIZER, thetas, num_steps=STEPS, seeds=2, key=KEY, settings=2)
-    for index, own in enumerate(alone):
-        expected = rollout(task, own, own.init(KEY), num_steps=STEPS, seeds=2, key=KEY)
+    for index, optimizer in enumerate(alone):
+        expected = rollout(task, optimizer, optimizer.init(KEY), num_steps=STEPS, seeds=2, key=KEY)
         np.testing.assert_allclose(together.curve[2 * index : 2 * index + 2], expected.curve, rtol=1e-4)
     assert not np.allclose(together.curve[0], together.curve[2])
 
@@ -168,15 +168,15 @@ class Unbuildable:
 
 
 def test_a_failing_run_is_a_result_and_is_tried_again(task, tmp_path):
-    bad, said = Unbuildable(), []
+    bad, failures = Unbuildable(), []
 
     def on_failure(run, reason):
-        said.append((run.method, reason))
+        failures.append((run.method, reason))
 
     runs = [Run("bad", "sp", task, bad, {}, STEPS), Run("good", "sp", task, OPTIMIZER, THETA, STEPS)]
     for start in (1, 2):
         assert run_grid(runs, 2, KEY, stored(tmp_path), lambda *_: None, lambda: False, on_failure=on_failure)
-        assert said == [("bad", "too large by far")] * start
+        assert failures == [("bad", "too large by far")] * start
         rows = table(tmp_path)
         assert rows.loss.isna().equals(rows.method == "bad")
         assert sorted({(row.method, row.seed, row.status) for row in rows.itertuples()}) == [

@@ -26,8 +26,8 @@ def failures(name, power):
     inputs, _ = dataset.fixed(dataset.arrays, "test", 64)
     settings = {"times": (1, 10), "seeds": SEEDS, "key": root(0), "names": (name, "mup")}
     distorted = [Distorted(task, power) for task in tasks]
-    found = verdicts(coordinate_check(distorted, stored.optimizer, stored.theta, inputs, **settings), 0.1)
-    return list(found[found.failed].itertuples())
+    judged = verdicts(coordinate_check(distorted, stored.optimizer, stored.theta, inputs, **settings), 0.1)
+    return list(judged[judged.failed].itertuples())
 
 
 @pytest.mark.parametrize("name", STORED)

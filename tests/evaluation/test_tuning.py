@@ -25,19 +25,19 @@ def task():
 
 
 def test_every_value_meets_every_other():
-    found = combinations({"a": [1.0, 2.0], "b": [3.0, 4.0, 5.0]})
-    assert len(found) == 6
-    assert {(own["a"], own["b"]) for own in found} == {(a, b) for a in (1, 2) for b in (3, 4, 5)}
+    settings = combinations({"a": [1.0, 2.0], "b": [3.0, 4.0, 5.0]})
+    assert len(settings) == 6
+    assert {(values["a"], values["b"]) for values in settings} == {(a, b) for a in (1, 2) for b in (3, 4, 5)}
 
 
 def test_trials_are_the_trainings_that_each_setting_has_alone(task):
     optimizer = AdamW()
     trials = try_settings(task, optimizer, combinations(GRID), num_steps=8, seeds=2, key=KEY)
     for settings in combinations(GRID):
-        own = trials[(trials[list(GRID)] == as_text(settings)).all(axis=1)]
+        rows = trials[(trials[list(GRID)] == as_text(settings)).all(axis=1)]
         alone = rollout(task, optimizer, AdamW(**settings).init(KEY), num_steps=8, seeds=2, key=KEY)
-        assert list(own.seed) == [0, 1]
-        np.testing.assert_allclose(own.loss, alone.train_loss, rtol=1e-4)
+        assert list(rows.seed) == [0, 1]
+        np.testing.assert_allclose(rows.loss, alone.train_loss, rtol=1e-4)
     settings, loss = best(trials, list(GRID))
     assert settings == {"learning_rate": 0.1, "b1": 0.9, "b2": 0.99, "weight_decay": 0.0}
     assert loss == pytest.approx(trials.loss[trials.learning_rate == "0.1"].mean())

@@ -57,8 +57,8 @@ def test_mup_passes(family):
 @pytest.mark.parametrize("power", [0.5, -0.5])
 @pytest.mark.parametrize("family", NETWORKS)
 def test_hidden_matrices_off_by_the_root_of_the_width(family, power):
-    found = failures(family, power=power)
-    hidden = [slope for (measure, layer), slope in found.items() if measure == WX and layer not in ("input", "output")]
+    slopes = failures(family, power=power)
+    hidden = [slope for (measure, layer), slope in slopes.items() if measure == WX and layer not in ("input", "output")]
     assert hidden
     assert any(slope * power > 0 for slope in hidden)
 

@@ -76,12 +76,12 @@ def channels(color):
     return tuple(json.loads(f"[{color[color.index('(') + 1 : -1]}]")[:3])
 
 
-def contrast(one, other):
+def contrast(color, background):
     """WCAG 2's contrast ratio of two sRGB colours."""
 
     def luminance(color):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.divide(color, 255)]
         return np.dot([0.2126, 0.7152, 0.0722], linear)
 
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(color), luminance(background)))
     return (high + 0.05) / (low + 0.05)

@@ -35,7 +35,7 @@ def config(method="µLO_M", seed=0, head=None, **more):
     return to_dict(parse(OmegaConf.to_container(merged)))
 
 
-def write_job(folder, settings, rows, status="finished", reason=None, place="evaluation", curves=True, old=False):
+def write_job(folder, settings, rows, status="finished", reason=None, results_in="evaluation", curves=True, old=False):
     """One run directory: `rows` are (width, steps, seed, loss), inf for a divergence, and their curves."""
     folder.mkdir(parents=True)
     OmegaConf.save(OmegaConf.create(settings), folder / "config.yaml")
@@ -49,15 +49,15 @@ def write_job(folder, settings, rows, status="finished", reason=None, place="eva
         theta = {"directory": f"{HOME}/theta/one-seed{settings['seed']}", "seconds": 60.0 + settings["seed"]}
         (folder / "theta.json").write_text(json.dumps(theta), encoding="utf-8")
     if rows:
-        write_results(folder / place, settings, rows, curves, old)
+        write_results(folder / results_in, settings, rows, curves, old)
 
 
 def _status(status, reason):
     times = dict.fromkeys(("first_started", "started", "updated"), "2030-01-02T03:00:00+00:00")
     origin = {"commit": "0123456789ab", "processor": "Some CPU (x)", "cores": 2, "accelerator": "none"}
     origin |= {"python": "3.11.1", "jax": "0.10.2", "mulo": "0.1.0"}
-    own = {"status": status, "mode": "main", "reason": reason, "exit_code": 0, "starts": 1, "wall_seconds": 100.0}
-    return own | times | {"ended": "2030-01-02T03:05:00+00:00", "process": "secret-host:1", "provenance": origin}
+    job = {"status": status, "mode": "main", "reason": reason, "exit_code": 0, "starts": 1, "wall_seconds": 100.0}
+    return job | times | {"ended": "2030-01-02T03:05:00+00:00", "process": "secret-host:1", "provenance": origin}
 
 
 def write_results(folder, settings, rows, curves, old):
@@ -76,10 +76,10 @@ def write_results(folder, settings, rows, curves, old):
                 head = (*head, "fashion_mnist_8x8", width, 3, steps, meta_seed, seed)
                 initial = float(np.float32(losses[0])) if curves else np.nan
                 ends = {"initial": initial, "train": loss, "test": loss + 0.1}
-                writer.writerows((*head, split, own, status) for split, own in ends.items())
+                writer.writerows((*head, split, value, status) for split, value in ends.items())
             arrays.setdefault(f"{settings['name']}/{parametrization}/w{width}/d3/n{steps}", []).append(losses)
-    for key, own in list(arrays.items()):
-        arrays[key] = np.array(own, np.float32)
+    for key, rows_of_run in list(arrays.items()):
+        arrays[key] = np.array(rows_of_run, np.float32)
         points = np.linspace(0, arrays[key].shape[1] - 1, 5).astype(int)
         arrays |= {f"{key}/test": arrays[key][:, points] + 0.1, f"{key}/test_steps": points + 1}
     if curves:
@@ -129,7 +129,7 @@ def changed(record, split, loss, at, **more):
 
 def exploded(record):
     """A record in which one training of µLO_M at width 16 ends at 3e5."""
-    one = ["µLO_M", 16, 0, 0]
+    training = ["µLO_M", 16, 0, 0]
     return changed(
-        record, "train", 3e5, lambda rows: (rows[["method", "width", "meta_seed", "seed"]] == one).all(axis=1)
+        record, "train", 3e5, lambda rows: (rows[["method", "width", "meta_seed", "seed"]] == training).all(axis=1)
     )

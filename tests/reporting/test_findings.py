@@ -18,21 +18,21 @@ def gathered(tmp_path_factory):
 
 
 def claimed(gathered, **more):
-    own = {"text": "x", "better": "µLO_M", "than": "AdamW", "at": {"width": "largest"}} | more
-    return replace(gathered, sweep=replace(gathered.sweep, claims=[ClaimConfig(**own)]))
+    claim = {"text": "x", "better": "µLO_M", "than": "AdamW", "at": {"width": "largest"}} | more
+    return replace(gathered, sweep=replace(gathered.sweep, claims=[ClaimConfig(**claim)]))
 
 
 def outcome(gathered, **more):
-    (found,) = verdicts.verdicts(claimed(gathered, **more))
-    return found
+    (verdict,) = verdicts.verdicts(claimed(gathered, **more))
+    return verdict
 
 
 def test_a_claim_holds_or_not_or_is_undecided(gathered):
-    found = outcome(gathered)
-    assert found.outcome == "holds"
+    verdict = outcome(gathered)
+    assert verdict.outcome == "holds"
     # .414 − .714, at the largest width alone; both have meta-seeds .01 apart.
-    assert "µLO_M 0.414 (3 × 3 seeds, 0 of 9 diverged), AdamW 0.714" in found.because
-    assert "difference −0.3, 95% interval" in found.because
+    assert "µLO_M 0.414 (3 × 3 seeds, 0 of 9 diverged), AdamW 0.714" in verdict.because
+    assert "difference −0.3, 95% interval" in verdict.because
     assert outcome(gathered, better="AdamW", than="µLO_M").outcome == "does not hold"
     noise = gathered.results.seed.map([0.2, 0.9, 0.5].__getitem__) + 0.01 * (gathered.results.method == "AdamW")
     noisy = sweep.changed(gathered, "train", noise, lambda rows: rows.seed >= 0)
@@ -72,30 +72,30 @@ def test_how_far_above_its_start_a_training_ends_does_not_matter(gathered):
 
     exploded = sweep.changed(gathered, "train", 2.5, lambda rows: rows.method == "AdamW")
     exploded = sweep.changed(exploded, "initial", 2.0, lambda rows: rows.method == "AdamW")
-    found = outcome(
+    verdict = outcome(
         sweep.changed(
             exploded, "train", 1e6, lambda rows: (rows.method == "AdamW") & (rows.meta_seed == 1) & (rows.seed == 1)
         )
     )
-    assert found.outcome == "holds"
-    assert "AdamW 2 (3 × 3 seeds, 0 of 9 diverged, 9 ended above their start)" in found.because
-    assert "difference −1.586" in found.because
+    assert verdict.outcome == "holds"
+    assert "AdamW 2 (3 × 3 seeds, 0 of 9 diverged, 9 ended above their start)" in verdict.because
+    assert "difference −1.586" in verdict.because
 
 
 def test_the_other_side_of_a_claim_may_be_elsewhere(gathered):
-    found = outcome(gathered, better="µLO_M", than="µLO_M", at={"width": 64}, than_at={"width": 16})
-    assert found.outcome == "does not hold"
-    assert "µLO_M 0.414" in found.because
-    assert "µLO_M 0.314" in found.because
-    assert "difference +0.1," in found.because
+    verdict = outcome(gathered, better="µLO_M", than="µLO_M", at={"width": 64}, than_at={"width": 16})
+    assert verdict.outcome == "does not hold"
+    assert "µLO_M 0.414" in verdict.because
+    assert "µLO_M 0.314" in verdict.because
+    assert "difference +0.1," in verdict.because
     assert outcome(gathered, than_at={"height": 1}).outcome == "undecided"
 
 
 def test_one_training_of_each_decides_nothing(gathered):
     few = replace(gathered, results=gathered.results.query("meta_seed == 0 and seed == 0"))
-    found = outcome(few)
-    assert found.outcome == "undecided"
-    assert "too few seeds" in found.because
+    verdict = outcome(few)
+    assert verdict.outcome == "undecided"
+    assert "too few seeds" in verdict.because
 
 
 def test_ranks_and_speedups_follow_from_the_losses(gathered):
@@ -104,12 +104,12 @@ def test_ranks_and_speedups_follow_from_the_losses(gathered):
     assert {name: rank.value for name, rank in final.ranks.items()} == {"µLO_M": 1, "LO_M": 3, "AdamW": 2}
     assert final.conditions == 2
     assert early.ranks["µLO_M"].value == 1
-    ((condition, found),) = comparisons.speedups(gathered, "AdamW").items()
+    ((condition, factors),) = comparisons.speedups(gathered, "AdamW").items()
     assert gathered.conditions.width[condition] == 64
-    assert found["LO_M"] is None
+    assert factors["LO_M"] is None
     # Mean curve .414 + 1.3 exp(−5 i/300) meets AdamW's last loss, .714 + 1.3 exp(−5 · 299/300) in i = 87.2 steps.
     target = 0.3 + 1.3 * math.exp(-5 * 296 / 300)  # the median of the last few
-    assert found["µLO_M"] == pytest.approx(300 / (-60 * math.log(target / 1.3) + 1), rel=0.03)
+    assert factors["µLO_M"] == pytest.approx(300 / (-60 * math.log(target / 1.3) + 1), rel=0.03)
 
 
 def test_a_method_without_results_under_a_condition_is_not_ranked_there(gathered):

@@ -42,13 +42,13 @@ class Reader(HTMLParser):
     def of(self, tag, **attributes):
         """Texts of the elements of a kind with these attributes."""
         pairs = zip(self.elements, self.texts, strict=True)
-        return [text for (name, found), text in pairs if name == tag and attributes.items() <= found.items()]
+        return [text for (name, values), text in pairs if name == tag and attributes.items() <= values.items()]
 
 
 def data(text):
     """What the page's scripts are given."""
-    (found,) = Reader(text).of("script", id="charts")
-    return json.loads(found)
+    (data,) = Reader(text).of("script", id="charts")
+    return json.loads(data)
 
 
 def series(**changes):
@@ -61,7 +61,9 @@ def chart_of(*members, **settings):
 
 def test_a_page_refers_to_nothing_outside():
     reader = Reader(page(example()))
-    references = [(tag, key, value) for tag, found in reader.elements for key, value in found.items() if key in LOADING]
+    references = [
+        (tag, key, value) for tag, attributes in reader.elements for key, value in attributes.items() if key in LOADING
+    ]
     assert references == [("link", "href", "data:,")]
     assert not [tag for tag, _ in reader.elements if tag in ("iframe", "object", "embed", "base", "img")]
     for style in reader.of("style"):
@@ -71,7 +73,7 @@ def test_a_page_refers_to_nothing_outside():
 
 def test_the_policy_allows_exactly_the_scripts_and_styles_that_are_there():
     reader = Reader(page(example()))
-    (policy,) = [found["content"] for tag, found in reader.elements if found.get("http-equiv")]
+    (policy,) = [attributes["content"] for tag, attributes in reader.elements if attributes.get("http-equiv")]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     assert rules["default-src"] == "'none'"
     for kind in ("script", "style"):
@@ -94,7 +96,9 @@ def test_text_stays_text_wherever_it_is():
         assert hostile.of(tag) == [HOSTILE]
     assert hostile.of("h2") == [HOSTILE, HOSTILE]
     assert hostile.of("p", **{"class": "note"})[-1] == HOSTILE
-    assert [found["aria-label"] for _, found in hostile.elements if found.get("role") == "region"] == [HOSTILE]
+    assert [attributes["aria-label"] for _, attributes in hostile.elements if attributes.get("role") == "region"] == [
+        HOSTILE
+    ]
     (chart,) = data(page(everywhere(HOSTILE)))
     assert chart["xLabel"] == chart["series"][0]["label"] == HOSTILE
 
@@ -163,12 +167,12 @@ def test_a_page_without_charts_has_no_word_about_them():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda: series(y=[1.0]), r"'mine' must be vectors of one length; given: x \[3\], y \[1\]"),
-        (lambda: series(x=[[1, 2, 3]], y=[[1, 2, 3]]), "must be vectors"),
+        (lambda: series(y=[1.0]), r"'mine' have shapes x \[3\], y \[1\]; expected vectors of one length"),
+        (lambda: series(x=[[1, 2, 3]], y=[[1, 2, 3]]), "expected vectors"),
         (lambda: series(x=[1, 1, 2]), "increase"),
         (lambda: series(x=[1, 2, float("inf")]), "finite"),
         (lambda: series(low=[0, 0, 0]), "has one end"),
-        (lambda: series(color="red;}"), "'red;}': write it as #rrggbb"),
+        (lambda: series(color="red;}"), "'red;}', is invalid; expected #rrggbb"),
         (lambda: chart_of(series(), series()), "Two series of 'A chart' are called 'mine'"),
         (lambda: Table(["a", "b"], [["1", "2"], ["1"]], "T"), "Row 1 of table 'T' has 1 cells, its header 2"),
         (lambda: Table(["a"], [["1"]], "T", frozenset({(1, 0)})), r"has no cell \(1, 0\)"),

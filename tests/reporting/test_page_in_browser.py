@@ -190,7 +190,7 @@ def test_a_logarithmic_axis_has_ticks_for_any_range(visit, values, expected):
 @pytest.mark.parametrize("k", [0, 20, 150])
 def test_pointing_reads_the_values_of_all_shown_series(visit, k):
     series = example().charts[0].series
-    expected = {one.label: f"{one.y[k]:.5g}" if np.isfinite(one.y[k]) else "–" for one in series}
+    expected = {line.label: f"{line.y[k]:.5g}" if np.isfinite(line.y[k]) else "–" for line in series}
     with visit(example()) as tab:
         tab.mouse.move(*place(tab, 0, STEPS[k]))
         assert readings(tab) == (f"inner step {STEPS[k]:.0f}", expected)

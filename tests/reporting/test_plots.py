@@ -103,10 +103,10 @@ def test_looks_are_distinct_and_stay_with_their_optimizer():
 def test_meta_training_shows_tasks_and_validation(tmp_path, drawn):
     PICTURES["meta_training"](tmp_path / "figure")
     ((panel,),) = drawn
-    found = lines(panel)
-    assert list(found) == ["meta-loss", "mlp_w64", "validation"]
-    np.testing.assert_array_equal(found["validation"].get_xydata(), [[119, 0.1]])
-    np.testing.assert_allclose(found["mlp_w64"].get_ydata()[1:-1], [2 / k for k in range(2, 119)])
+    drawn = lines(panel)
+    assert list(drawn) == ["meta-loss", "mlp_w64", "validation"]
+    np.testing.assert_array_equal(drawn["validation"].get_xydata(), [[119, 0.1]])
+    np.testing.assert_allclose(drawn["mlp_w64"].get_ydata()[1:-1], [2 / k for k in range(2, 119)])
 
 
 @pytest.mark.parametrize("rows", [[], [{"outer_step": 1, "meta_loss": NAN}]])
@@ -123,7 +123,7 @@ def test_coordinate_check_has_a_panel_for_each_measure_and_time(tmp_path, drawn)
     assert titles == ["µP,t=1", "µP,t=10", "SP,t=1", "SP,t=10"]
     assert ["x_t - x_0" in axes[0, 0].get_ylabel(), "W_t - W_0" in axes[1, 0].get_ylabel()] == [True, True]
     drawn_lines = [[line.get_xydata().tolist() for line in panel.get_lines()] for panel in axes[:, 2]]
-    # The zeros of hidden_0 have no place on a logarithmic axis.
+    # The zeros of hidden_0 have no logarithm.
     assert drawn_lines == [[[[64, 16], [256, 32]]], [[[64, 8], [256, 16]], [[64, 16], [256, 32]]]]
     assert [text.get_text() for text in axes[1, 2].texts] == ["+0.50", "+0.50"]
 
@@ -133,7 +133,12 @@ def test_slopes_are_moved_apart_by_equal_amounts_and_keep_their_order():
     low, high = sorted(spread[[0, 2]])
     assert high - low == pytest.approx(0.095)
     assert (high + low) / 2 == pytest.approx(0.5)
-    assert spread[2] < spread[0] < spread[1] == 0.9
+    assert spread[2] < spread[0] < spread[1] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("height", [-1.0, 0.5, 1.0])
+def test_slopes_of_many_lines_fill_the_panel_and_do_not_leave_it(height):
+    np.testing.assert_allclose(coordinate_plot._spread(np.full(21, height)), np.linspace(0, 1, 21), atol=1e-12)
 
 
 @pytest.mark.parametrize("window", [1, 3, 7])

@@ -44,13 +44,13 @@ def contents(folder):
 
 
 def test_what_is_read_is_what_was_written(gathered, written):
-    found = record.read(written)
+    stored = record.read(written)
     tables = {"results": None, "changes": None, "curves": {}}
-    assert repr(replace(found, **tables)) == repr(replace(gathered, **tables))
-    pd.testing.assert_frame_equal(found.results, gathered.results.reset_index(drop=True), check_exact=True)
-    assert found.curves.keys() == gathered.curves.keys()
+    assert repr(replace(stored, **tables)) == repr(replace(gathered, **tables))
+    pd.testing.assert_frame_equal(stored.results, gathered.results.reset_index(drop=True), check_exact=True)
+    assert stored.curves.keys() == gathered.curves.keys()
     for key, values in gathered.curves.items():
-        np.testing.assert_array_equal(found.curves[key], values)
+        np.testing.assert_array_equal(stored.curves[key], values)
 
 
 def test_a_record_written_anew_is_the_same_byte_for_byte(gathered, written, tmp_path):
@@ -119,14 +119,14 @@ def test_the_readme_has_medians_quartiles_and_what_exploded(written):
 
 def test_the_page_holds_curves_tables_and_claims(written):
     page = (written / "index.html").read_text(encoding="utf-8")
-    for said in (
+    for text in (
         "Undecided: µP is better",
         "Training loss over inner steps",
         "Mean rank by training loss",
         "3/9 exploded",
         "Test loss at the end: median (quartiles)",
     ):
-        assert said in page
+        assert text in page
 
 
 def test_unfinished_and_failed_jobs_are_told(tmp_path):
@@ -135,8 +135,8 @@ def test_unfinished_and_failed_jobs_are_told(tmp_path):
     sweep.write_job(folder / "broken", sweep.config("LO_M", 7), [], "failed", reason)
     interrupted = [(16, 300, 0, 0.5)]
     sweep.write_job(folder / "stopped", sweep.config("LO_M", 8), interrupted, "interrupted", "Stopped by Ctrl-C.")
-    found = gather(jobs_of(folder))
-    record.write(found, tmp_path / "record")
+    again = gather(jobs_of(folder))
+    record.write(again, tmp_path / "record")
     record.write_up(tmp_path / "record")
     text = (tmp_path / "record" / "README.md").read_text(encoding="utf-8")
     assert "**Incomplete:** 2 of 8 jobs did not finish." in text
@@ -151,9 +151,9 @@ def test_jobs_without_status_or_curves_still_make_a_record(tmp_path):
     (tmp_path / "jobs/one/job.json").unlink()
     sweep.write_job(tmp_path / "jobs/two", sweep.config(seed=1), [])
     (tmp_path / "jobs/two/job.json").unlink()
-    found = gather(jobs_of(tmp_path / "jobs"))
-    assert [job.status for job in found.jobs] == ["finished", "unfinished"]
-    record.write(found, tmp_path / "record")
+    record_of_jobs = gather(jobs_of(tmp_path / "jobs"))
+    assert [job.status for job in record_of_jobs.jobs] == ["finished", "unfinished"]
+    record.write(record_of_jobs, tmp_path / "record")
     record.write_up(tmp_path / "record")
     assert not (tmp_path / "record/curves.npz").exists()
     assert "Commit not recorded" in (tmp_path / "record/README.md").read_text(encoding="utf-8")
@@ -163,12 +163,12 @@ def test_a_setting_that_varies_is_a_column_and_an_axis(tmp_path):
     head = sweep.sweep_head(figure="over_setting", setting="recipe.sigma", claims=[])
     for sigma in (0.1, 0.01, 0.001):
         # The name follows: it varies too, and tells nothing more.
-        own = sweep.config(head=head, recipe={"sigma": sigma, "name": f"sigma{sigma}"})
-        sweep.write_job(tmp_path / f"jobs/{sigma}", own, [(16, 40, seed, 1 + sigma + seed) for seed in range(2)])
-    found = gather(jobs_of(tmp_path / "jobs"))
-    assert found.varied == ["recipe.sigma"]
-    assert set(found.results["recipe.sigma"]) == {"0.1", "0.01", "0.001"}
-    (panel,) = panels.panels(found)
+        settings = sweep.config(head=head, recipe={"sigma": sigma, "name": f"sigma{sigma}"})
+        sweep.write_job(tmp_path / f"jobs/{sigma}", settings, [(16, 40, seed, 1 + sigma + seed) for seed in range(2)])
+    gathered_again = gather(jobs_of(tmp_path / "jobs"))
+    assert gathered_again.varied == ["recipe.sigma"]
+    assert set(gathered_again.results["recipe.sigma"]) == {"0.1", "0.01", "0.001"}
+    (panel,) = panels.panels(gathered_again)
     assert panel.numeric
     assert list(panel.points["train"].x) == [0.001, 0.01, 0.1]
     assert list(panel.points["train"]["median"]) == pytest.approx([1.501, 1.51, 1.6])
@@ -181,15 +181,15 @@ def test_baselines_that_stand_beside_every_meta_seed_count_once(tmp_path):
         with (folder / "evaluation/results.csv").open("a", encoding="utf-8") as file:
             head = f"adamw,sp,mlp,fashion_mnist_8x8,16,3,40,{seed},0"
             file.writelines(f"{head},{split},0.7,finished\n" for split in SPLITS)
-    found = gather(jobs_of(tmp_path / "jobs")).trainings
-    assert list(zip(found.name, found.meta_seed, strict=True)) == [("µLO_M", 0), ("µLO_M", 1), ("AdamW", 0)]
+    rows = gather(jobs_of(tmp_path / "jobs")).trainings
+    assert list(zip(rows.name, rows.meta_seed, strict=True)) == [("µLO_M", 0), ("µLO_M", 1), ("AdamW", 0)]
 
 
 def test_methods_that_would_be_printed_alike_keep_their_names(gathered):
     """As a tuned AdamW and the baseline adamw beside it."""
     more = gathered.results.query("method == 'AdamW'").assign(method="adamw")
-    found = replace(gathered, results=pd.concat([gathered.results, more], ignore_index=True))
-    assert list(found.names.values()) == ["µLO_M", "LO_M", "AdamW", "adamw"]
+    extended = replace(gathered, results=pd.concat([gathered.results, more], ignore_index=True))
+    assert list(extended.names.values()) == ["µLO_M", "LO_M", "AdamW", "adamw"]
     assert list(gathered.names.values()) == ["µLO_M", "LO_M", "AdamW"]
 
 
@@ -223,6 +223,24 @@ def test_coordinate_checks_have_their_rows_and_verdicts(tmp_path):
     before = contents(tmp_path / "record")
     record.write_up(tmp_path / "record")
     assert contents(tmp_path / "record") == before
+
+
+def test_coordinate_checks_belong_to_the_evaluated_task_and_data(tmp_path):
+    """θ was meta-trained on MLPs; the mean of 1 and 4 at width 16 and 2 and 2 at width 64 would be stable."""
+    for data, stds in (("cifar10", {16: 1.0, 64: 2.0}), ("imagenet32", {16: 4.0, 64: 2.0})):
+        evaluated = {"task": {"name": "vit", "architecture": "vit"}, "data": {"name": data, "path": "x"}}
+        settings = sweep.config(mode="coordinate_check", evaluation=evaluated, coordinate_check={"meta_train": True})
+        sweep.write_job(tmp_path / f"jobs/{data}", settings, [])
+        CHANGES.write(changes(stds), tmp_path / f"jobs/{data}/coordinate_check.csv")
+    gathered = gather(jobs_of(tmp_path / "jobs"))
+    assert list(gathered.changes.drop_duplicates("data").task) == ["vit", "vit"]
+    assert [row[:6] for row in grids.changes(gathered).rows] == [
+        ["µLO_M", "µP", "ViT on cifar10", "0", "1", "0"],
+        ["µLO_M", "µP", "ViT on imagenet32", "0", "1", "0"],
+    ]
+    record.write(gathered, tmp_path / "record")
+    record.write_up(tmp_path / "record")
+    assert "on the ViT on cifar10 in µP: 0 of 1" in (tmp_path / "record/README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("missing", ["results.csv", "record.json"])

@@ -23,8 +23,8 @@ def gathered(tmp_path_factory):
 def test_values_without_numbers_stand_in_the_order_found(gathered):
     kinds = {0: "adam", 1: "sgd", 2: "none"}
     head = replace(gathered.sweep, figure="over_setting", setting="kind")
-    own = gathered.results.assign(kind=gathered.results.meta_seed.map(kinds))
-    varied = replace(gathered, sweep=head, varied=["kind"], results=own)
+    results = gathered.results.assign(kind=gathered.results.meta_seed.map(kinds))
+    varied = replace(gathered, sweep=head, varied=["kind"], results=results)
     first, *_ = panels.panels(varied)
     assert not first.numeric
     assert first.ticks == ["adam", "none", "sgd"]
@@ -35,8 +35,8 @@ def test_values_without_numbers_stand_in_the_order_found(gathered):
 def test_every_figure_draws_every_method_in_its_colour(figure, gathered, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(style, "save", lambda drawn, stem: seen.append(drawn))
-    own = replace(gathered, sweep=replace(gathered.sweep, figure=figure))
-    figures.figure(own, tmp_path / "figure", "Title")
+    record = replace(gathered, sweep=replace(gathered.sweep, figure=figure))
+    figures.figure(record, tmp_path / "figure", "Title")
     drawn = [line.get_color() for axes in seen[0].axes for line in axes.get_lines()]
     drawn += [bar.get_facecolor() for axes in seen[0].axes for bar in axes.patches]
     colors = set(map(to_hex, drawn))
@@ -52,13 +52,13 @@ def test_names_of_methods_keep_their_colours_and_variants_are_lighter():
         ("AdamW (oracle)", "sp"),
         ("x", "sp"),
     ]
-    found = style.lines(names)
-    assert found["µLO_M", "mup"] == ("#D55E00", "s", "-")
-    assert found["µLO_S", "mup"] == ("#E8A673", "s", "-")  # 45% of the way to white
-    assert found["LO_M", "sp"].linestyle == "--"
-    assert found["µVeLO_M", "mup"].color == style.lines([("velo_mup", "mup")])["velo_mup", "mup"].color
-    assert found["AdamW (oracle)", "sp"].color == style.lighter("#4D4D4D")
-    assert len({look.color for look in found.values()}) == len(names)
+    looks = style.lines(names)
+    assert looks["µLO_M", "mup"] == ("#D55E00", "s", "-")
+    assert looks["µLO_S", "mup"] == ("#E8A673", "s", "-")  # 45% of the way to white
+    assert looks["LO_M", "sp"].linestyle == "--"
+    assert looks["µVeLO_M", "mup"].color == style.lines([("velo_mup", "mup")])["velo_mup", "mup"].color
+    assert looks["AdamW (oracle)", "sp"].color == style.lighter("#4D4D4D")
+    assert len({look.color for look in looks.values()}) == len(names)
 
 
 def test_a_coordinate_check_has_a_panel_per_method_with_meta_seeds_averaged(tmp_path, monkeypatch):
@@ -143,10 +143,10 @@ def test_curves_mark_where_seeds_diverge_and_go_on_with_the_others(gathered, tmp
     ((panel,),) = drawn
     curve, steps = gathered.curves["LO_M/sp/mlp/fashion_mnist_8x8/w64/d3/n300/m1"], gathered.curves["n300/steps"]
     assert panel.get_title().startswith("MLP on fashion_mnist_8x8, width 64")
-    found = lines(panel)["LO_M"]
-    np.testing.assert_array_equal(found.get_xdata(), steps)
+    line = lines(panel)["LO_M"]
+    np.testing.assert_array_equal(line.get_xdata(), steps)
     # Meta-seed 1 has the middle one of the seeds of each kind; after the divergence two of three are left.
-    assert found.get_ydata()[-1] == pytest.approx(curve[:2, -1].mean())
+    assert line.get_ydata()[-1] == pytest.approx(curve[:2, -1].mean())
     assert [text.xy[0] for text in panel.texts] == [steps[np.isfinite(curve[2]).sum()]]
 
 

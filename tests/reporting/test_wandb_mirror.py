@@ -23,7 +23,7 @@ def no_settings_of_the_user(monkeypatch, tmp_path):
 
 def children():
     """Command lines of this process's children that run W&B."""
-    found = []
+    commands = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             parent = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("PPid:"))
@@ -31,8 +31,8 @@ def children():
         except OSError:
             continue
         if int(parent.split()[1]) == os.getpid() and "wandb" in command:
-            found.append(command)
-    return found
+            commands.append(command)
+    return commands
 
 
 def written(run_dir):

@@ -1,4 +1,4 @@
-"""A record as one HTML file that needs nothing else: text, curves that answer, and tables.
+"""A record as one HTML file that needs nothing else: text, interactive curves and tables.
 
 `page` turns a `Page` into the file's text. It loads nothing, from disk or network, and a policy in its head forbids it
 to; curves are drawn by uPlot (`uplot/`, MIT licence), which is copied into it.

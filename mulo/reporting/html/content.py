@@ -35,13 +35,13 @@ class Series:
 
     def __post_init__(self) -> None:
         if (self.low is None) != (self.high is None):
-            raise MuloError(f"The band of {self.label!r} has one end: give both low and high, or neither.")
+            raise MuloError(f"The band of {self.label!r} has one end; expected low and high, or neither.")
         _check_lengths(self.label, {"x": self.x, "y": self.y, "low": self.low, "high": self.high})
         x = np.asarray(self.x, float)
         if not np.isfinite(x).all() or (np.diff(x) <= 0).any():
             raise MuloError(f"x of {self.label!r} must be finite and increase from each point to the next.")
         if not re.fullmatch("#[0-9a-fA-F]{6}", self.color):
-            raise MuloError(f"The colour of {self.label!r} is {self.color!r}: write it as #rrggbb.")
+            raise MuloError(f"The colour of {self.label!r}, {self.color!r}, is invalid; expected #rrggbb.")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Chart:
     """A sentence below the chart, such as what its bands are."""
 
     def __post_init__(self) -> None:
-        twice = [label for label, count in Counter(one.label for one in self.series).items() if count > 1]
+        twice = [label for label, count in Counter(series.label for series in self.series).items() if count > 1]
         if twice:
             raise MuloError(
                 f"Two series of {self.title!r} are called {twice[0]!r}: a label names one curve of a chart."
@@ -75,7 +75,7 @@ class Chart:
 class Table:
     """Rows of cells under a header; numbers are written with five significant digits, text as it is.
 
-    Raises MuloError where a row has another length than the header, or `best` names a cell that is not there.
+    Raises MuloError where a row has another length than the header, or `best` names a cell outside the table.
     """
 
     header: Sequence[str]
@@ -108,5 +108,5 @@ class Page:
 def _check_lengths(label: str, arrays: dict[str, Numbers | None]) -> None:
     lengths = {name: np.shape(values) for name, values in arrays.items() if values is not None}
     if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
-        given = ", ".join(f"{name} {list(shape)}" for name, shape in lengths.items())
-        raise MuloError(f"The arrays of {label!r} must be vectors of one length; given: {given}.")
+        shapes = ", ".join(f"{name} {list(shape)}" for name, shape in lengths.items())
+        raise MuloError(f"The arrays of {label!r} have shapes {shapes}; expected vectors of one length.")

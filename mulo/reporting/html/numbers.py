@@ -9,7 +9,7 @@ import numpy as np
 from mulo.reporting.html.content import Cell, Chart, Numbers, Series
 
 DIGITS = 5
-X_DIGITS = 9  # steps are told apart up to a thousand million
+X_DIGITS = 9  # distinguishes steps up to a thousand million
 
 
 def written(cell: Cell) -> str:
@@ -37,15 +37,15 @@ def _chart(chart: Chart) -> dict[str, Any]:
 
 
 def _series(series: Series, grids: list[list[float | None]]) -> dict[str, Any]:
-    """A series whose x is a place in `grids`, where equal ones are written once."""
+    """A series whose x is an index into `grids`, which holds equal ones once."""
     x = _rounded(series.x, X_DIGITS)
     if x not in grids:
         grids.append(x)
-    found = {"label": series.label, "color": series.color, "dashed": series.dashed, "x": grids.index(x)}
-    found["y"] = _rounded(series.y, DIGITS)
+    plain = {"label": series.label, "color": series.color, "dashed": series.dashed, "x": grids.index(x)}
+    plain["y"] = _rounded(series.y, DIGITS)
     if series.low is not None and series.high is not None:
-        found |= {"low": _rounded(series.low, DIGITS), "high": _rounded(series.high, DIGITS)}
-    return found
+        plain |= {"low": _rounded(series.low, DIGITS), "high": _rounded(series.high, DIGITS)}
+    return plain
 
 
 def _rounded(values: Numbers, digits: int) -> list[float | None]:

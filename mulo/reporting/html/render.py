@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -33,7 +33,7 @@ def page(content: Page) -> str:
         title=escape(content.title),
         style=style,
         licence=_asset("uplot/LICENSE").strip(),
-        summary=_paragraphs(content.summary),
+        summary="".join(f"<p>{escape(text)}</p>\n" for text in content.summary),
         hint=_HINT if content.charts else "",
         charts="".join(map(_figure, content.charts)),
         tables="".join(map(_table, content.tables)),
@@ -45,7 +45,7 @@ def page(content: Page) -> str:
 
 
 def _script() -> str:
-    """The page's own scripts as one, whose names are its own."""
+    """The page's scripts as one, in a scope of its own."""
     return '(() => {\n"use strict";\n' + "\n".join(map(_asset, _SCRIPTS)) + "})();\n"
 
 
@@ -62,10 +62,6 @@ def _digests(*texts: str) -> str:
     """Sources of a content security policy: exactly these inline texts."""
     hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
     return " ".join(f"'sha256-{each}'" for each in hashes)
-
-
-def _paragraphs(texts: Iterable[str]) -> str:
-    return "".join(f"<p>{escape(text)}</p>\n" for text in texts)
 
 
 def _figure(chart: Chart) -> str:
@@ -105,6 +101,6 @@ def _row(table: Table, i: int, kinds: Sequence[str]) -> str:
 
 
 def _numeric(column: Sequence[Cell]) -> bool:
-    """Whether most cells that say something begin as a number does: a "diverged" among losses stays with them."""
-    said = [text for text in map(written, column) if text not in ("", "–", "-")]
-    return 2 * sum(text.lstrip("+-−±< ")[:1].isdigit() for text in said) > len(said)
+    """Whether most cells with text begin as a number does: a "diverged" among losses is aligned as they are."""
+    texts = [text for text in map(written, column) if text not in ("", "–", "-")]
+    return 2 * sum(text.lstrip("+-−±< ")[:1].isdigit() for text in texts) > len(texts)

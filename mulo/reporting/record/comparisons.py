@@ -49,7 +49,7 @@ def rankings(record: Record) -> list[Ranking]:
         title, members = groups[0]
         early = partial(_early, record, moment)
         ranked.append(_ranking(record, f"{title}, at {moment:.0%} of the steps", members, early))
-    return [one for one in ranked if one is not None]
+    return [ranking for ranking in ranked if ranking is not None]
 
 
 def _early(record: Record, moment: float, rows: pd.DataFrame) -> np.ndarray:
@@ -78,10 +78,10 @@ def _ranking(
 
 
 def reference(record: Record) -> str | None:
-    """Whom speedups are measured against: the first baseline, else the first claim's `than`, where they took part."""
+    """The method that speedups compare with: the first baseline, else the first claim's `than`, that has results."""
     baselines = [text for name, look in looks(learned=False).items() for text in (look.label, name)]
-    wished = [*baselines, *(claim.than for claim in record.sweep.claims)]
-    return next((name for name in wished if name in set(record.trainings.name)), None)
+    candidates = [*baselines, *(claim.than for claim in record.sweep.claims)]
+    return next((name for name in candidates if name in set(record.trainings.name)), None)
 
 
 def largest(record: Record) -> list[int]:

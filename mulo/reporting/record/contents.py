@@ -41,7 +41,7 @@ class Job:
     settings: dict[str, str]
     """Of the keys in which the sweep's jobs differ."""
     status: str
-    """As in job.json; without that file `finished` where there are results, else `unfinished`."""
+    """That of job.json; without the file `finished` where there are results, else `unfinished`."""
     reason: str | None = None
     starts: int | None = None
     wall_seconds: float | None = None
@@ -53,12 +53,12 @@ class Job:
     preparation: Preparation = field(default_factory=Preparation)
     provenance: dict[str, Any] = field(default_factory=dict)
     theta: str | None = None
-    """SHA-256 of θ as its checkpoint says; None where there is none, and in records of older versions."""
+    """SHA-256 of θ from its checkpoint; None without one, and in records of older versions."""
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """All that is stored. There are results or changes, never both."""
+    """What is stored: results or changes, never both."""
 
     sweep: SweepConfig
     scale: str | None
@@ -72,14 +72,14 @@ class Record:
     results: pd.DataFrame = field(default_factory=RESULTS.empty)
     changes: pd.DataFrame = field(default_factory=CHANGES_OF_JOBS.empty)
     curves: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """By `run_names` smoothed training losses [seeds, points], nan once diverged; `n<num_steps>/steps` [points] says
-    where. `<name>/test` [seeds, points] and `<name>/test_steps` [points] are the test losses on the way."""
+    """By `run_names` smoothed training losses [seeds, points], nan once diverged; `n<num_steps>/steps` [points] are
+    their steps. `<name>/test` [seeds, points] and `<name>/test_steps` [points] are the test losses on the way."""
 
     @cached_property
     def names(self) -> dict[tuple[str, str], str]:
         """Printed names by method and parametrization, which is named where a method has several.
 
-        Those that claims are about come first. Methods that would be printed alike keep the names that they have.
+        Those that claims are about come first. Methods whose printed names would be equal keep the stored ones.
         """
         known = dict.fromkeys(zip(self.results.method, self.results.parametrization, strict=True))
         claimed = list(dict.fromkeys(name for claim in self.sweep.claims for name in (claim.better, claim.than)))
@@ -99,7 +99,8 @@ class Record:
         Beside them: `condition`, its row in `conditions`; `name`, the printed one; `run`, under which its curves are.
         """
         if self.results.empty:  # without settings
-            return pd.DataFrame(columns=[*CONDITION, *self.varied, *SPLITS, "method", "condition", "name", "run"])
+            added = ["condition", "name", "run"]
+            return pd.DataFrame(columns=[*self.results.columns.union(self.varied), *SPLITS, *added])
         rows = trainings(self.results)
         values = list(rows[[*CONDITION, *self.varied]].itertuples(index=False, name=None))
         numbers = {combination: number for number, combination in enumerate(sorted(set(values), key=_order))}
@@ -110,7 +111,7 @@ class Record:
 
     @cached_property
     def conditions(self) -> pd.DataFrame:
-        """On what methods are compared: a network, its data, a number of steps, and values of what else varies."""
+        """Methods are compared under them: a network, data, a number of steps, and values of settings that vary."""
         return self.trainings.drop_duplicates("condition").set_index("condition")[[*CONDITION, *self.varied]]
 
 
@@ -129,7 +130,7 @@ def as_number(text: str) -> float | None:
 
 
 def run_names(table: pd.DataFrame, varied: Sequence[str]) -> list[str]:
-    """Under which a record keeps the curves of each row's run: of all its seeds under one meta-seed."""
+    """The key in `Record.curves` of each row's run: all its seeds under one meta-seed."""
     return [
         f"{row['method']}/{row['parametrization']}/{row['task']}/{row['data']}/w{row['width']}/d{row['depth']}"
         f"/n{row['num_steps']}/m{row['meta_seed']}" + "".join(f"/{key}={row[key]}" for key in varied)

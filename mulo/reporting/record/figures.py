@@ -1,4 +1,4 @@
-"""The picture of a record, figure.svg and figure.png, as `sweep.figure` asks for it."""
+"""The picture of a record, figure.svg and figure.png, that `sweep.figure` names."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mulo.reporting import style
-from mulo.reporting.record import changes
+from mulo.reporting.record import changes, transfer
 from mulo.reporting.record.comparisons import Ranking, largest, rankings
 from mulo.reporting.record.contents import Record
 from mulo.reporting.record.panels import Panel, panels
@@ -72,14 +72,14 @@ def _losses(axes: Any, panel: Panel, split: str, look: Mapping[str, style.Line])
 
 
 def _cap(axes: Any, panel: Panel, points: pd.DataFrame, look: Mapping[str, style.Line]) -> None:
-    """Ends the axis at the ceiling where some median is above it; a triangle at the edge stands for each that is."""
+    """Ends the axis at the ceiling where some median is above it; a triangle at the edge marks each that is."""
     medians = points["median"]
     above = points[medians > panel.ceiling]
     if above.empty:
         return
     axes.set_ylim(0.85 * medians[medians > 0].min(), panel.ceiling)
-    for one in above.itertuples():
-        axes.plot(one.x, panel.ceiling, "^", color=look[one.name].color, markersize=8, clip_on=False, zorder=5)
+    for point in above.itertuples():
+        axes.plot(point.x, panel.ceiling, "^", color=look[point.name].color, markersize=8, clip_on=False, zorder=5)
     axes.plot([], [], "^", color=style.GREY, linestyle="none", label="beyond the axis")
 
 
@@ -95,8 +95,8 @@ def _axis(axes: Any, panel: Panel) -> None:
 def _crosses(axes: Any, points: pd.DataFrame, look: Mapping[str, style.Line]) -> None:
     exploded = points[points.exploded > 0]
     for _, at_x in exploded.groupby("x"):
-        for rank, one in enumerate(at_x.itertuples()):
-            style.cross(axes, one.x, rank, look[one.name].color, f"{one.exploded}/{one.seeds}")
+        for rank, point in enumerate(at_x.itertuples()):
+            style.cross(axes, point.x, rank, look[point.name].color, f"{point.exploded}/{point.seeds}")
     if len(exploded):
         style.headroom(axes, 0.05 * exploded.x.value_counts().max())
         axes.plot([], [], "x", color=style.GREY, label="exploded\n(of all seeds)")
@@ -114,9 +114,8 @@ def _shade_widths(axes: Any, widths: Collection[int]) -> None:
     if low >= high:  # no width shown is one of them
         return
     axes.axvspan(low, high, color="#eef1f4", zorder=0)
-    text = "meta-training widths" if len(widths) > 1 else "meta-training width"
-    at = {"transform": axes.get_xaxis_transform(), "va": "bottom", "color": style.GREY, "fontsize": 8.5}
-    axes.text(low, 1.035, text, **at)
+    text, look = f"meta-training width{'s' * (len(widths) > 1)}", {"va": "bottom", "color": style.GREY, "fontsize": 8.5}
+    axes.text(low, 1.035, text, transform=axes.get_xaxis_transform(), **look)
 
 
 def _legend(figure: Any, axes: Any) -> None:
@@ -135,7 +134,8 @@ def curves(record: Record, stem: Path, title: str) -> None:
         for panel, condition in zip(axes[:, 0], conditions, strict=True):
             steps, values = curves_under(record, condition)
             _curve_panel(panel, values, steps, look)
-            panel.set_title(title_of(record, condition), fontsize=9, pad=6 + 11 * _diverged(values))
+            diverged = sum(bool(np.isnan(seeds).any()) for seeds in values.values())
+            panel.set_title(title_of(record, condition), fontsize=9, pad=6 + 11 * diverged)
         _legend(figure, axes)
         figure.suptitle(title)
 
@@ -155,11 +155,6 @@ def _curve_panel(
     if stopped:
         axes.plot([], [], "x", color=style.GREY, label="seed diverges")
     axes.set(xlabel="inner step", ylabel="train loss (running median)")
-
-
-def _diverged(values: Mapping[str, np.ndarray]) -> int:
-    """How many methods have a seed that stops."""
-    return sum(bool(np.isnan(curves).any()) for curves in values.values())
 
 
 def _curve(axes: Any, steps: np.ndarray, values: np.ndarray, look: style.Line, name: str) -> np.ndarray:
@@ -182,8 +177,8 @@ def _ranks(record: Record, stem: Path, title: str) -> None:
     names = sorted(ranked[0].ranks, key=lambda name: -ranked[0].ranks[name].value)
     size = (2.3 * len(ranked) + 2.2, 0.34 * len(names) + 1.5)
     with style.picture(stem, 1, len(ranked), size, sharey=True) as (figure, axes):
-        for panel, one in zip(axes[0], ranked, strict=True):
-            _bars(panel, one, names, look)
+        for panel, ranking in zip(axes[0], ranked, strict=True):
+            _bars(panel, ranking, names, look)
         figure.suptitle(f"{title}: mean rank (lower is better)")
 
 
@@ -198,4 +193,38 @@ def _bars(axes: Any, ranking: Ranking, names: Sequence[str], look: Mapping[str, 
     axes.set_xlabel("mean rank")
 
 
-_KINDS: dict[str, Callable[[Record, Path, str], None]] = {"curves": curves, "ranks": _ranks}
+def _transfer(record: Record, stem: Path, title: str) -> None:
+    """Training loss over the setting: a row per task, a column per method, a line per width with its best value."""
+    transfers = transfer.transfers(record)
+    if not transfers:
+        return final_losses(record, stem, title)
+    tasks, methods = (list(dict.fromkeys(shown[i] for shown in transfers)) for i in (1, 0))
+    size = (2.4 * len(methods) + 1.4, 2.5 * len(tasks) + 0.8)
+    with style.picture(stem, len(tasks), len(methods), size, sharey="row") as (figure, axes):
+        missing = dict(np.ndenumerate(axes))
+        for shown in transfers:
+            _transfer_panel(missing.pop((tasks.index(shown.task), methods.index(shown.method))), shown, record)
+        for panel in missing.values():
+            panel.set_axis_off()
+        for row in axes:
+            row[0].set_ylabel("train loss")
+        _legend(figure, axes)
+        figure.suptitle(title)
+
+
+def _transfer_panel(axes: Any, shown: transfer.Transfer, record: Record) -> None:
+    values = sorted({value for rows in shown.points.values() for value in rows.value})
+    for width, color in transfer.colors(record).items():
+        if width in shown.points:
+            rows = shown.points[width].set_index("value")[["low", "median", "high"]].clip(upper=shown.ceiling)
+            median, whiskers = rows["median"], [rows["median"] - rows.low, rows.high - rows["median"]]
+            look = {"color": color, "marker": "o", "markersize": 3.5, "capsize": 2, "label": f"width {width}"}
+            axes.errorbar(rows.index, median, whiskers, **look)
+            axes.plot(shown.best[width], median.get(shown.best[width]), "*", color=color, markersize=13, zorder=4)
+    axes.plot([], [], "*", color=style.GREY, markersize=13, label="best")
+    style.size_axis(axes, values, transfer.setting(record), labelled=4)
+    style.loss_axis(axes, pd.concat(shown.points.values())["median"].clip(upper=shown.ceiling))
+    axes.set_title(f"{shown.method}, {shown.task}")
+
+
+_KINDS: dict[str, Callable[[Record, Path, str], None]] = {"curves": curves, "ranks": _ranks, "transfer": _transfer}

@@ -6,16 +6,17 @@ from typing import Any
 
 from mulo.evaluation.statistics import Interval
 from mulo.reporting.html import Table
-from mulo.reporting.labels import label, label_of_family
+from mulo.reporting.labels import label
 from mulo.reporting.record.changes import checks
 from mulo.reporting.record.comparisons import Ranking
 from mulo.reporting.record.contents import Job, Record
+from mulo.reporting.record.sentences import counted
 from mulo.reporting.record.trainings import differing, spreads
 from mulo.reporting.units import of_seconds
 
 
 def losses(record: Record, split: str, title: str) -> Table:
-    """Median and quartiles by condition and method; the best of those without an exploded training stands out."""
+    """Median and quartiles by condition and method; the best of those without an exploded training is bold."""
     names, conditions = list(record.names.values()), differing(record.conditions)
     rows, best = [], set()
     for i, group in spreads(record, split).groupby("condition"):
@@ -27,7 +28,7 @@ def losses(record: Record, split: str, title: str) -> Table:
 
 
 def loss_text(spread: Any) -> str:
-    """A cell, of a row of `spreads`: median, quartiles, and what exploded or failed."""
+    """A cell of the table, from a row of `spreads`: median, quartiles, and how many exploded or failed."""
     median, low, high = (_written(number) for number in (spread.median, spread.low, spread.high))
     parts = [median if math.isnan(spread.low) else f"{median} ({low} … {high})"] if spread.seeds else []
     parts += [f"{spread.exploded}/{spread.seeds} exploded"] if spread.exploded else []
@@ -40,20 +41,16 @@ def _written(loss: float) -> str:
     return f"{loss:.3f}" if 0.01 <= abs(loss) < 1000 else f"{loss:.2e}"
 
 
-def _conditions(count: int) -> str:
-    return "1 condition" if count == 1 else f"{count} conditions"
-
-
 def rankings(ranked: Sequence[Ranking]) -> Table:
-    """A row per method, a column per ranking; the lowest of each stands out."""
-    header = ["method", *(f"{one.title} ({_conditions(one.conditions)})" for one in ranked)]
-    rows = [[name, *(_rank(one.ranks[name]) for one in ranked)] for name in ranked[0].ranks]
-    lowest = [min(rank.value for rank in one.ranks.values()) for one in ranked]
+    """A row per method, a column per ranking; the lowest of each is bold."""
+    header = ["method", *(f"{by.title} ({counted(by.conditions, 'condition')})" for by in ranked)]
+    rows = [[name, *(_rank(by.ranks[name]) for by in ranked)] for name in ranked[0].ranks]
+    lowest = [min(rank.value for rank in by.ranks.values()) for by in ranked]
     best = {
         (i, 1 + j)
         for i, name in enumerate(ranked[0].ranks)
-        for j, one in enumerate(ranked)
-        if one.ranks[name].value == lowest[j]
+        for j, by in enumerate(ranked)
+        if by.ranks[name].value == lowest[j]
     }
     return Table(header, rows, "Mean rank by training loss", frozenset(best))
 
@@ -79,7 +76,7 @@ def _speedup(value: float | None) -> str:
 
 
 def preparations(record: Record) -> Table:
-    """What each method cost before its evaluation; meta-trainings that jobs share are counted once."""
+    """Preparation time of each method; meta-trainings that jobs share are counted once."""
     rows = []
     for name in dict.fromkeys(job.method for job in record.jobs):
         distinct = {job.preparation.shared or job.name: job for job in record.jobs if job.method == name}
@@ -87,7 +84,7 @@ def preparations(record: Record) -> Table:
         kinds = ", ".join(dict.fromkeys(_kind(job) for job in distinct.values()))
         mean = of_seconds(sum(seconds) / len(seconds)) if seconds else "–"
         total = of_seconds(sum(seconds)) if seconds else "–"
-        rows.append([name, kinds, str(len(distinct)), mean, total])
+        rows.append([label(name), kinds, str(len(distinct)), mean, total])
     return Table(["method", "kind", "times", "each", "together"], rows, "Preparation")
 
 
@@ -105,7 +102,7 @@ def _kind(job: Job) -> str:
 def jobs_not_finished(record: Record) -> Table:
     """Jobs without a complete result, and why."""
     missing = [job for job in record.jobs if job.status != "finished"]
-    rows = [[job.method, _settings(job), str(job.seed), job.status, job.reason or ""] for job in missing]
+    rows = [[label(job.method), _settings(job), str(job.seed), job.status, job.reason or ""] for job in missing]
     return Table(["method", "settings", "meta-seed", "status", "reason"], rows, "Jobs that did not finish")
 
 
@@ -114,9 +111,9 @@ def _settings(job: Job) -> str:
 
 
 def thetas(record: Record) -> Table:
-    """Under which θ, by the first digits of its SHA-256, and from which commit each job has its results."""
+    """θ of each job, by the first digits of its SHA-256, and the commit that its results are from."""
     rows = [
-        [job.method, _settings(job), str(job.seed), job.theta[:12], str(job.provenance.get("commit", "–"))]
+        [label(job.method), _settings(job), str(job.seed), job.theta[:12], str(job.provenance.get("commit", "–"))]
         for job in record.jobs
         if job.theta is not None
     ]
@@ -124,14 +121,14 @@ def thetas(record: Record) -> Table:
 
 
 def changes(record: Record) -> Table:
-    """Of a coordinate check: how many changes do not depend on the size, the largest slope, and the spread."""
+    """By coordinate check: how many changes do not depend on the size, the largest slope, and the spread."""
     outcomes, rows = ["stable", "unstable", "constant", "undefined"], []
     for check in checks(record):
         counts = check.verdicts.outcome.value_counts().reindex(outcomes, fill_value=0)
         slopes = check.verdicts.slope.dropna()
         steepest = f"{max(slopes, key=abs):+.3f}".replace("-", "−") if len(slopes) else "–"
-        who = [check.method, label(check.parametrization), label_of_family(check.task), *check.settings]
-        rows.append([*who, *map(str, counts), steepest, "–" if math.isnan(check.error) else f"{check.error:.3f}"])
+        names = [label(check.method), label(check.parametrization), check.network, *check.settings]
+        rows.append([*names, *map(str, counts), steepest, "–" if math.isnan(check.error) else f"{check.error:.3f}"])
     head = ["method", "parametrization", "task", *record.varied, f"within ±{record.tolerance:g}", "outside"]
     spread = "largest standard error over meta-seeds"
     return Table([*head, *outcomes[2:], "steepest", spread], rows, "Slopes of changes")

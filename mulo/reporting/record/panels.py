@@ -23,13 +23,13 @@ class Panel(NamedTuple):
     """All values of the axis."""
     numeric: bool
     points: dict[str, pd.DataFrame]
-    """By split: name, x (its place in `ticks` where the axis has no numbers), median, low, high, exploded, seeds."""
+    """By split: name, x (the index in `ticks` where the axis has no numbers), median, low, high, exploded, seeds."""
     ceiling: float
     """Where the axis of losses ends at most."""
 
 
 def panels(record: Record) -> list[Panel]:
-    """One for every combination of what varies beside the axis, the width where the sweep's picture has no axis."""
+    """One for every combination of what varies beside the axis; the width where the sweep's picture has none."""
     axis = record.sweep.setting or _AXES.get(record.sweep.figure, "width")
     others = [name for name in record.conditions if name != axis]
     points = {split: spreads(record, split) for split in ("train", "test")}
@@ -53,13 +53,13 @@ def _panel(record: Record, axis: str, conditions: pd.DataFrame, spreads_of: Mapp
 
 
 def ceiling(rows: pd.DataFrame) -> float:
-    """Four times the largest loss before the first step, inf where none is known: above it nothing was learned."""
+    """Four times the largest loss before the first step; inf where none is known."""
     starts = rows.initial[np.isfinite(rows.initial)]
     return 4 * starts.max() if len(starts) else np.inf
 
 
 def title(record: Record, condition: int, axis: str = "") -> str:
-    """What tells a condition, or those of a panel, from the others; of a single panel what they are."""
+    """The values in which a condition, or those of a panel, differ from the others; of a single panel all of them."""
     texts, row = differing(record.conditions), record.conditions.loc[condition]
     what = [label_of_family(row.task)] if "task" in texts or len(texts.columns) < 2 else []
     what += [f"on {row.data}"] if "data" in texts or len(texts.columns) < 2 else []

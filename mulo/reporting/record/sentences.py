@@ -1,8 +1,7 @@
-"""What a record says in words: settings in common, seeds, cost, and where it was measured."""
+"""Sentences of a record: settings in common, seeds, cost, and where it was measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from mulo.reporting.labels import label_of_family
 from mulo.reporting.record.contents import Job, Record
@@ -22,25 +21,25 @@ def in_common(record: Record) -> str:
 
 
 def seeds(record: Record) -> str:
-    """How many meta-seeds and seeds stand behind each number."""
+    """How many meta-seeds and seeds each number is of."""
     metas = sorted({*record.results.meta_seed, *record.changes.meta_seed})
-    inner = record.results.seed.nunique()
-    text = f"{_counted(len(metas), 'meta-seed')} ({_listed(metas)})"
-    return f"{text}, each with {_counted(inner, 'evaluation seed')}" if inner else text
+    text = f"{counted(len(metas), 'meta-seed')} ({', '.join(map(str, metas))})"
+    if record.results.empty:
+        return text
+    counts = sorted(set(record.trainings.groupby(["run", "name"]).seed.nunique()))
+    most = counted(counts[-1], "evaluation seed")
+    return f"{text}, each with {most if len(counts) == 1 else f'{counts[0]} to {most}'}"
 
 
-def _counted(count: int, name: str) -> str:
+def counted(count: int, name: str) -> str:
+    """The number with the noun in singular or plural."""
     return f"{count} {name}" if count == 1 else f"{count} {name}s"
-
-
-def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, values))
 
 
 def cost(record: Record) -> str:
     """Machine time of all jobs, and the time from the first start to the last end."""
     known = [job for job in record.jobs if job.wall_seconds is not None]
-    text = f"{_counted(len(record.jobs), 'job')}"
+    text = f"{counted(len(record.jobs), 'job')}"
     if known:
         text += f", together {of_seconds(sum(job.wall_seconds or 0.0 for job in known))} of wall time"
     span = _span(record.jobs)
@@ -63,9 +62,14 @@ def origin(record: Record) -> str:
         return " and ".join(values)
 
     cores, accelerator = of("cores"), of("accelerator")
+    devices = [
+        of("processor"),
+        f"{cores} cores" if cores else "",
+        "no accelerator" if accelerator == "none" else accelerator,
+    ]
     parts = [
         f"Commit {of('commit')}" if of("commit") else "Commit not recorded",
-        ", ".join(filter(None, [of("processor"), f"{cores} cores" if cores else "", _accelerator(accelerator)])),
+        ", ".join(filter(None, devices)),
         ", ".join(f"{name} {of(key)}" for name, key in _VERSIONS.items() if of(key)),
         f"Gathered on {record.date}",
     ]
@@ -73,7 +77,3 @@ def origin(record: Record) -> str:
 
 
 _VERSIONS = {"Python": "python", "JAX": "jax", "mulo": "mulo"}
-
-
-def _accelerator(name: str) -> str:
-    return "no accelerator" if name == "none" else name

@@ -1,4 +1,4 @@
-"""The files that a record is kept in: record.json, results.csv and curves.npz."""
+"""The files of a record: record.json, results.csv and curves.npz."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from mulo.files import replacing
 from mulo.reporting.record.contents import Job, Preparation, Record
 
 FORMAT = 2
-"""Of format 1 the names of columns and keys were other ones (`OLD_NAMES`)."""
+"""In format 1 columns and keys had other names (`OLD_NAMES`)."""
 _HEAD, _TABLE, _CURVES = "record.json", "results.csv", "curves.npz"
 
 
 def is_record(folder: Path) -> bool:
-    """Whether this folder holds one."""
+    """Whether this folder holds a record."""
     return (folder / _HEAD).is_file()
 
 
@@ -40,7 +40,7 @@ def write(record: Record, folder: Path) -> None:
 
 
 def read(folder: Path) -> Record:
-    """Reads what `write` wrote; raises MuloError where a file is missing or holds something else."""
+    """Reads what `write` wrote; raises MuloError where a file is missing or invalid."""
     try:
         head = json.loads((folder / _HEAD).read_text("utf-8"))
         if head["format"] not in range(1, FORMAT + 1):

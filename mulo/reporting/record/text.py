@@ -6,21 +6,21 @@ from rich import table as rich_table
 from rich.text import Text
 
 from mulo.reporting.html import Table
-from mulo.reporting.record import changes, grids, sentences
+from mulo.reporting.record import changes, grids, sentences, transfer
 from mulo.reporting.record.comparisons import rankings, reference, speedups
 from mulo.reporting.record.contents import Record
 from mulo.reporting.record.verdicts import verdicts
 
 CLAIMS_EXPLAINED = (
-    "A claim holds, or does not, where the 95% interval of the difference leaves out 0. A training that diverged, or "
-    "ended above the loss it began with, has learned nothing and counts as that loss, however far above it ended. "
+    "A claim holds, or does not, where the 95% interval of the difference excludes 0. A training that diverged, or "
+    "ended above the loss before its first step, counts as that loss, however far above it ended. "
     "Seeds are meta-seeds × evaluation seeds."
 )
 
 LOSSES_EXPLAINED = (
     "Median over all trainings (meta-seeds × evaluation seeds), in brackets the quartiles. A training has exploded "
-    "where its loss is not finite, or above the loss before its first step: it takes part with the loss that it ended "
-    "with, and as the largest where that is not finite."
+    "where its loss is not finite, or above the loss before its first step: it counts with its final loss, and as the "
+    "largest where that is not finite."
 )
 
 RANKS_EXPLAINED = (
@@ -45,7 +45,7 @@ def readme(record: Record, name: str, notes: str | None) -> str:
         *_jobs(record),
         *_claims(record),
         "![The figure of this record](figure.png)",
-        "The same with curves that answer: [index.html](index.html). Data: [results.csv](results.csv), "
+        "With interactive curves: [index.html](index.html). Data: [results.csv](results.csv), "
         "[record.json](record.json)" + (", `curves.npz`." if record.curves else "."),
         *_results(record),
         *_made(record),
@@ -68,21 +68,18 @@ def _head(record: Record) -> Iterable[str]:
 def _jobs(record: Record) -> Iterable[str]:
     missing = grids.jobs_not_finished(record)
     if missing.rows:
-        few = f"**Incomplete:** {len(missing.rows)} of {len(record.jobs)} jobs did not finish."
-        yield few + " What is missing may change what is said here."
+        count = f"{len(missing.rows)} of {len(record.jobs)} jobs did not finish"
+        yield f"**Incomplete:** {count}. Their results may change the conclusions."
         yield markdown(missing)
 
 
 def _claims(record: Record) -> Iterable[str]:
-    if len(record.changes):
-        promised = (
-            "µP promises that changes do not depend on the width, CompleteP that they do not on the depth either."
-        )
-        yield f"## Verdict\n\n{promised}"
-        yield "\n".join(f"- {sentence}" for sentence in changes.sentences(record))
-    judged = verdicts(record)
-    if judged:
-        lines = [f"- **{one.outcome}**: {one.claim.text} ({one.claim.loss}). {_capital(one.because)}" for one in judged]
+    for module in (changes, transfer):
+        if verdict := module.sentences(record):
+            yield f"## Verdict\n\n{module.EXPLAINED}"
+            yield "\n".join(f"- {sentence}" for sentence in verdict)
+    if judged := verdicts(record):
+        lines = [f"- **{v.outcome}**: {v.claim.text} ({v.claim.loss}). {_capital(v.because)}" for v in judged]
         yield f"## Claims\n\n{CLAIMS_EXPLAINED}"
         yield "\n".join(lines)
 
@@ -98,7 +95,8 @@ def _results(record: Record) -> Iterable[str]:
         yield markdown(grids.changes(record))
     if record.results.empty:
         return
-    yield f"## Results\n\n{sentences.in_common(record)}; {sentences.seeds(record)}."
+    settings = "; ".join(filter(None, [sentences.in_common(record), sentences.seeds(record)]))
+    yield f"## Results\n\n{settings}."
     bold = " The lowest median of those without an exploded training is bold." if len(record.names) > 1 else ""
     yield LOSSES_EXPLAINED + bold
     for table, explained in tables(record):
@@ -106,7 +104,9 @@ def _results(record: Record) -> Iterable[str]:
 
 
 def tables(record: Record) -> Iterable[tuple[Table, str]]:
-    """Those of the results, each with what it means."""
+    """Those of the results, each with its explanation."""
+    if transfer.transfers(record):
+        yield transfer.table(record), ""
     for split, words in (("train", "Training loss"), ("test", "Test loss")):
         title = f"{words} at the end: median (quartiles), and how many of how many exploded"
         yield grids.losses(record, split, title), ""

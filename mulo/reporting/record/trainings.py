@@ -1,4 +1,4 @@
-"""Losses and curves of some of a record's trainings: what tables, statistics and pictures start from."""
+"""Losses and curves of a record's trainings, for tables, statistics and pictures."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from mulo.reporting.record.contents import Record
 
 
 def spreads(record: Record, split: str) -> pd.DataFrame:
-    """A row per condition and name: what `statistics.spread` tells of those that ran, and how many `failed`."""
+    """A row per condition and name: `statistics.spread` of those that ran, and how many `failed`."""
     rows = []
     for (condition, name), group in record.trainings.groupby(["condition", "name"], sort=False):
         ran = group[~group.failed]
@@ -20,7 +20,7 @@ def spreads(record: Record, split: str) -> pd.DataFrame:
 def by_seed(rows: pd.DataFrame, split: str) -> np.ndarray:
     """[conditions, meta-seeds, seeds] of one method: inf where a seed diverged, nan where the training failed.
 
-    Meta-seeds and seeds that some condition lacks are left out, so that there may be none.
+    Meta-seeds and seeds that some condition lacks are left out, possibly all.
     """
     levels = ["condition", "meta_seed", "seed"]
     losses = rows.drop_duplicates(levels, keep="last").set_index(levels)[split]

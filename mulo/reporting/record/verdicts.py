@@ -17,7 +17,7 @@ HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 
 
 class Verdict(NamedTuple):
-    """What became of a claim."""
+    """The outcome of a claim."""
 
     claim: ClaimConfig
     outcome: str
@@ -38,7 +38,7 @@ class _Side(NamedTuple):
     def counted(self) -> np.ndarray:
         """The losses that are compared: a training that diverged, or ends above its start, has learned nothing.
 
-        How far above it ended says nothing more, and would decide a mean alone.
+        How far above it ended carries no information, and would decide a mean alone.
         """
         return np.where(self.losses > self.initial, self.initial, self.losses)
 
@@ -48,8 +48,8 @@ class _Side(NamedTuple):
         conditions, jobs, seeds = self.losses.shape
         counted = f"{jobs} × {seeds} seeds" + (f" in {conditions} conditions" if conditions > 1 else "")
         diverged = int(np.isinf(self.losses).sum())
-        nothing = int(np.sum(self.losses > self.initial)) - diverged
-        more = f", {nothing} ended above their start" if nothing else ""
+        above = int(np.sum(self.losses > self.initial)) - diverged
+        more = f", {above} ended above their start" if above else ""
         return f"{mean} ({counted}, {diverged} of {self.losses.size} diverged{more})"
 
 
@@ -69,7 +69,7 @@ def _verdict(record: Record, claim: ClaimConfig) -> Verdict:
         (claim.than, _rows(compared, claim.than, than_at or at)),
     ]
     shared = set.intersection(*(set(rows.condition) for _, rows in selected))
-    # With `than_at` the other's results are elsewhere.
+    # With `than_at` the two methods are compared under different conditions.
     elsewhere = bool(than_at) or claim.better == claim.than
     ours, theirs = (_side(rows if elsewhere else rows[rows.condition.isin(shared)], claim.loss) for _, rows in selected)
     if not (ours.losses.size and theirs.losses.size):
@@ -91,7 +91,7 @@ def _rows(compared: pd.DataFrame, method: str, at: Mapping[str, Any]) -> pd.Data
             numbers = rows[key].map(as_number).astype(float)
             rows = rows[numbers == numbers.agg(ends[at[key]])]
         else:
-            rows = rows[rows[key].map(lambda cell, value=at[key]: _same(str(cell), value)).astype(bool)]
+            rows = rows[rows[key].map(lambda text, value=at[key]: _same(str(text), value)).astype(bool)]
     return rows[rows.method == method]
 
 

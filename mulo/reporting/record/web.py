@@ -8,7 +8,7 @@ import numpy as np
 from mulo.evaluation.statistics import quartiles
 from mulo.reporting import style
 from mulo.reporting.html import Chart, Page, Series, Table
-from mulo.reporting.record import changes, grids, sentences
+from mulo.reporting.record import changes, grids, sentences, transfer
 from mulo.reporting.record.comparisons import largest
 from mulo.reporting.record.contents import Record
 from mulo.reporting.record.figures import looks
@@ -24,7 +24,7 @@ _BAND = (
 
 
 def contents(record: Record, title: str) -> Page:
-    """Everything that the page shows."""
+    """What the page shows."""
     return Page(
         title=title,
         summary=list(_summary(record)),
@@ -40,18 +40,20 @@ def _summary(record: Record) -> Iterable[str]:
     missing = len(grids.jobs_not_finished(record).rows)
     if missing:
         yield f"Incomplete: {missing} of {len(record.jobs)} jobs did not finish."
-    yield from (sentence.replace("**", "") for sentence in changes.sentences(record))
-    for one in verdicts(record):
-        yield f"{one.outcome[0].upper()}{one.outcome[1:]}: {one.claim.text}. {one.because}"
+    for sentence in [*changes.sentences(record), *transfer.sentences(record)]:
+        yield sentence.replace("**", "")
+    for verdict in verdicts(record):
+        yield f"{verdict.outcome.capitalize()}: {verdict.claim.text}. {verdict.because}"
 
 
 def _charts(record: Record) -> Iterable[Chart]:
-    look = looks(record)
-    for panel in panels(record):
+    look, transfers = looks(record), transfer.transfers(record)
+    yield from (_transfer(record, panel) for panel in transfers)
+    for panel in panels(record) if not transfers else ():
         if panel.numeric:
             for split in ("train", "test"):
                 yield _final(panel, split, look)
-    for condition in largest(record):
+    for condition in largest(record) if not transfers else ():
         over_steps = [_over_steps(record, condition, look, kind) for kind in ("", "/test")]
         yield from (chart for chart in over_steps if chart.series)
 
@@ -63,10 +65,18 @@ def _final(panel: Panel, split: str, look: Mapping[str, style.Line]) -> Chart:
         )
         for name, line in panel.points[split].groupby("name", sort=False)
     ]
-    values = np.minimum(np.concatenate([one.y for one in series]), panel.ceiling)
+    values = np.minimum(np.concatenate([line.y for line in series]), panel.ceiling)
     title = f"Final {split} loss over {panel.axis}: {panel.title}"
     sizes, most = all(float(tick) > 0 for tick in panel.ticks), _cap(panel.ceiling)
     return Chart(title, panel.axis, f"{split} loss", series, sizes, _wide(values), y_max=most, note=_BAND)
+
+
+def _transfer(record: Record, panel: transfer.Transfer) -> Chart:
+    colors, name, points = transfer.colors(record), transfer.setting(record), panel.points.items()
+    series = [Series(f"width {w}", of.value, of["median"], colors[w], of.low, of.high) for w, of in points]
+    wide = _wide(np.minimum(np.concatenate([rows["median"] for _, rows in points]), panel.ceiling))
+    title = f"Final train loss over {name}: {panel.method}, {panel.task}"
+    return Chart(title, name, "train loss", series, True, wide, y_max=_cap(panel.ceiling), note=_BAND)
 
 
 def _cap(ceiling: float) -> float | None:
@@ -78,7 +88,7 @@ def _series(name: str, x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.n
 
 
 def _wide(values: np.ndarray) -> bool:
-    """Whether a logarithmic axis serves: positive, and more than a factor of ten."""
+    """Whether losses are positive and span more than a factor of ten, as suits a logarithmic axis."""
     shown = values[np.isfinite(values)]
     return bool(shown.size and shown.min() > 0 and shown.max() > 10 * shown.min())
 
@@ -87,7 +97,7 @@ def _over_steps(record: Record, condition: int, look: Mapping[str, style.Line], 
     steps, curves = curves_under(record, condition, kind)
     series = [_band(name, steps, values, look[name]) for name, values in curves.items()]
     most = ceiling(record.trainings[record.trainings.condition == condition])
-    values = np.concatenate([np.asarray(one.y, float) for one in series]) if series else np.array([])
+    values = np.concatenate([np.asarray(line.y, float) for line in series]) if series else np.array([])
     what, y_label = ("Test loss", "test loss") if kind else ("Training loss", "train loss (running median)")
     title, wide = f"{what} over inner steps: {title_of(record, condition)}", _wide(np.minimum(values, most))
     return Chart(title, "inner step", y_label, series, log_y=wide, y_max=_cap(most), note=_BAND)
