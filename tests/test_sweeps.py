@@ -80,7 +80,7 @@ def test_the_head_says_what_a_reader_needs(name):
     assert all(len(text) > 10 for text in (sweep.question, sweep.paper, *sweep.cost.values()))
     assert set(sweep.cost) == {"cpu", "paper"}
     folder, stem = name.split("/")
-    assert sweep.command.endswith(f"python -m mulo.run -m --config-dir sweeps +{folder}={stem}")
+    assert sweep.command.endswith(f"python -m mulo.run -m +{folder}={stem}")
     names = _methods(name) if sweep.claims else set()
     for claim in sweep.claims:
         assert {claim.better, claim.than} <= names
