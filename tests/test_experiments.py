@@ -3,6 +3,7 @@
 import csv
 import shutil
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median
 
@@ -88,16 +89,38 @@ def test_the_baselines_have_settings_as_good_as_any_that_the_record_tried():
         )
 
 
-def test_the_best_learning_rate_stays_in_mup_and_falls_in_sp():
-    """As the README says, on the transformer: at most a factor 2 in µP, over a factor 4 in SP."""
-    tried = losses("figure_learning_rate", "train_loss", "task", "contestant", "width", "optimizer.learning_rate")
+def best_rates():
+    """By method and task, at each width: all rates and the one with the lowest mean training loss."""
+    values = defaultdict(list)
+    for row in results("figure_learning_rate"):
+        if row["split"] == "train":
+            rate = float(row["optimizer.learning_rate"])
+            values[row["method"], row["task"], int(row["width"]), rate].append(float(row["loss"]))
+    assert all(len(losses) == (5 if task == "mlp" else 3) for (_, task, *_), losses in values.items())
+    best = defaultdict(dict)
+    for method, task, width in {key[:3] for key in values}:
+        means = {key[3]: mean(losses) for key, losses in values.items() if key[:3] == (method, task, width)}
+        best[method, task][width] = sorted(means), min(means, key=means.__getitem__)
+    return best
 
-    def best(*key):
-        means = {float(at[3]): mean(values) for at, values in tried.items() if at[:3] == ("transformer", *key)}
-        return min(means, key=means.__getitem__)
 
-    assert 0.5 <= best("mu_adam", "512") / best("mu_adam", "64") <= 2
-    assert best("adamw", "512") / best("adamw", "64") < 0.25
+@pytest.mark.parametrize("task", ["mlp", "transformer"])
+@pytest.mark.parametrize("method", ["mu_adam", "nadamw_mup", "muon_mup", "schedule_free_mup"])
+def test_the_best_learning_rate_stays_in_mup(method, task):
+    """Within a factor of 2 from width 64 to 512, inside a grid of steps of √2."""
+    best = best_rates()[method, task]
+    assert set(best) == {64, 128, 256, 512}
+    for rates, rate in best.values():
+        assert rates[0] < rate < rates[-1]
+        assert all(after / before < 1.45 for before, after in pairwise(rates))
+    rates = [rate for _, rate in best.values()]
+    assert max(rates) / min(rates) < 2.05
+
+
+def test_the_best_learning_rate_falls_in_sp():
+    """As the README says, on the transformer: by a factor of 8."""
+    best = best_rates()["adamw", "transformer"]
+    assert best[512][1] / best[64][1] < 0.25
 
 
 def test_the_table_of_benchmarks_is_that_of_its_data():
