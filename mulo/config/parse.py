@@ -61,7 +61,7 @@ def _build(schema: type, raw: Any, prefix: str) -> Any:
     for key, value in raw.items():
         if key not in known:
             raise ConfigError(f"{prefix}{key}={value} is not a setting; expected one of {', '.join(known)}.")
-        if _is_inner(known[key]):
+        if known[key].metadata.get("group") or is_dataclass(known[key].type):
             inner[key] = _inner(known[key], value, f"{prefix}{key}.")
         else:
             plain[key] = value
@@ -72,10 +72,6 @@ def _build(schema: type, raw: Any, prefix: str) -> Any:
         reason = str(error.msg if hasattr(error, "msg") else error).splitlines()[0]
         raise ConfigError(f"{key}: {reason}.") from error
     return replace(expanded(settings), **inner)
-
-
-def _is_inner(spec: Field) -> bool:
-    return bool(spec.metadata.get("group")) or is_dataclass(spec.type)
 
 
 def _inner(spec: Field, raw: Any, prefix: str) -> Any:

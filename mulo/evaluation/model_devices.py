@@ -57,13 +57,9 @@ class OverDevices:
     optimizer: LearnedOptimizer
     mesh: Mesh
 
-    def init(self, key: Array) -> Theta:
-        """As the optimizer's: θ is whole on every device."""
-        return self.optimizer.init(key)
-
-    def evaluation_params(self, state: Any, params: Params) -> Params:
-        """As the optimizer's."""
-        return self.optimizer.evaluation_params(state, params)
+    def __getattr__(self, name: str) -> Any:
+        """All else is the optimizer's own: θ is whole on every device."""
+        return getattr(self.optimizer, name)
 
     def transform(
         self, theta: Theta, num_steps: Array | int, multipliers: Multipliers

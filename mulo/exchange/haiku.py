@@ -8,7 +8,7 @@ import numpy as np
 
 from mulo import trees
 from mulo.errors import ReferenceFileError
-from mulo.optimizers import Optimizer
+from mulo.optimizers import PerParameterMLP
 from mulo.optimizers.tensor_lstm import Linear
 from mulo.types import Array, Theta
 
@@ -36,7 +36,7 @@ class _Arrays:
             raise ReferenceFileError(f"θ has arrays that this architecture does not know: {', '.join(rest)}.")
 
 
-def read_haiku(arrays: Mapping[str, np.ndarray], config: Optimizer) -> Theta:
+def read_haiku(arrays: Mapping[str, np.ndarray], config: PerParameterMLP) -> Theta:
     """θ from its Haiku names, such as `nn/~/w0` or `rnn_params/linear_1/w`.
 
     Args:
@@ -51,7 +51,7 @@ def read_haiku(arrays: Mapping[str, np.ndarray], config: Optimizer) -> Theta:
     return theta
 
 
-def _check_sizes(theta: Theta, config: Optimizer) -> None:
+def _check_sizes(theta: Theta, config: PerParameterMLP) -> None:
     for name, size in config.sizes(theta).items():
         if getattr(config, name) != size:
             raise ReferenceFileError(f"θ has {name}={size}; expected {getattr(config, name)} as in the settings.")

@@ -17,7 +17,7 @@ import optax
 from mulo.errors import ReferenceFileError
 from mulo.exchange.haiku import read_haiku
 from mulo.exchange.reference_file import read_config, read_groups
-from mulo.optimizers import Optimizer
+from mulo.optimizers import PerParameterMLP
 from mulo.types import Theta
 
 RELATIVE_TOLERANCE = 1e-3
@@ -27,7 +27,7 @@ ULP_TOLERANCE = 2.0
 class Reference(NamedTuple):
     """A trajectory of `steps` steps over tensors named in `params`."""
 
-    config: Optimizer
+    config: PerParameterMLP
     theta: Theta
     num_steps: int
     params: Mapping[str, np.ndarray]

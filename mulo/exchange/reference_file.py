@@ -9,7 +9,7 @@ import numpy as np
 from mulo.config import parse_group
 from mulo.config.registry import Schemas
 from mulo.errors import ReferenceFileError
-from mulo.optimizers import Optimizer
+from mulo.optimizers import PerParameterMLP
 
 Groups = Mapping[str, Mapping[str, np.ndarray]]
 """Arrays by the first part of their name, then by the rest of it."""
@@ -32,7 +32,7 @@ def read_groups(path: str | Path) -> Groups:
     return groups
 
 
-def read_config(groups: Groups, path: str | Path) -> Optimizer:
+def read_config(groups: Groups, path: str | Path) -> PerParameterMLP:
     """The learned optimizer's settings from `config/`; raises ReferenceFileError for an unknown architecture."""
     stored = groups.get("config", {})
     settings: dict[str, Any] = {name: array.item() for name, array in stored.items() if name != "num_steps"}

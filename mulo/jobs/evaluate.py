@@ -51,7 +51,8 @@ def evaluate(job: JobContext, theta_of: ThetaOf) -> None:
 def _run(job: JobContext, runs: Sequence[Run], stored: StoredRuns) -> bool:
     settings, console = job.config.evaluation, job.console
     mesh = model_mesh(settings.model_devices)
-    console.print(f"Evaluating {_in_words(runs, settings.seeds)}{_shared(settings.model_devices)}.")
+    shared = f", each network on {settings.model_devices} devices" if settings.model_devices > 1 else ""
+    console.print(f"Evaluating {_in_words(runs, settings.seeds)}{shared}.")
 
     def warn(run: Run, reason: str) -> None:
         console.print(
@@ -76,10 +77,6 @@ def _in_words(runs: Sequence[Run], seeds: int) -> str:
     sizes = f"widths {each([task.width for task in tasks])}, depths {each([task.depth for task in tasks])}"
     steps = each([run.num_steps for run in runs])
     return f"{names} on {label_of_family(tasks[0].architecture)} of {sizes}, {steps} steps, {seeds} seeds"
-
-
-def _shared(devices: int) -> str:
-    return f", each network on {devices} devices" if devices > 1 else ""
 
 
 def _runs(config: Config, theta_of: ThetaOf) -> list[Run]:

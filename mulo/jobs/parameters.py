@@ -6,7 +6,7 @@ from mulo.config import Config, TaskBase
 from mulo.jobs.networks import tasks
 from mulo.models.attention import head_size
 from mulo.reporting.parameter_table import ParameterRow, parameter_table, write_parameters
-from mulo.reporting.tables import wide_console
+from mulo.reporting.progress import wide_console
 from mulo.tasks import SupervisedTask
 
 

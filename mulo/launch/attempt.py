@@ -20,7 +20,7 @@ from mulo.process.events import Log
 from mulo.process.every import every
 from mulo.process.status import Status, finished, outcome, recorded
 from mulo.process.stopping import stopped_at_once
-from mulo.reporting.tables import wide_console
+from mulo.reporting.progress import wide_console
 
 OUTPUT = "output.txt"
 WITHOUT_DIRECTORY = ("verify", "plan", "report")

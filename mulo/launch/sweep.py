@@ -15,7 +15,7 @@ from mulo import distributed
 from mulo.process.events import JobRow, Log, rows, settled
 from mulo.process.every import every
 from mulo.process.stopping import Stop, handling
-from mulo.reporting.tables import wide_console
+from mulo.reporting.progress import wide_console
 from mulo.reporting.units import of_seconds
 
 _POLL_SECONDS = 0.25

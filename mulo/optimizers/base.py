@@ -105,15 +105,6 @@ class Optimizer:
         del cpu, native
         return 4 * sum(sizes)
 
-    def sizes(self, theta: "Theta") -> dict[str, int]:
-        """The settings that a θ's shapes tell."""
-        del theta
-        return {}
-
-    def read_haiku(self, arrays: Any) -> "Theta":
-        """θ from the arrays of `exchange.haiku`, by Haiku's names."""
-        raise NotImplementedError
-
 
 def entries(shapes: Sequence[Shape]) -> int:
     """Of all tensors together."""
@@ -132,10 +123,10 @@ class Scheduled(Optimizer):
 
     def scheduled(self, peak: "Array | float", num_steps: "Array") -> "optax.Schedule":
         """The learning rate by step."""
-        from mulo.optimizers.schedule import constant, warmup_cosine
+        from mulo.optimizers.schedule import warmup_cosine
 
         if self.schedule == "constant":
-            return constant(peak)
+            return lambda step: peak
         return warmup_cosine(peak, num_steps, self.warmup_fraction, self.final_fraction)
 
 

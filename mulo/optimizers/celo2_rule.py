@@ -51,8 +51,12 @@ def scale_by_celo2(
     decay = decayed_weights(optimizer.weight_decay, multipliers, optimizer.power)
     matrix = optax.chain(scale_by_direction(theta, optimizer.orthogonalize), decay)
     vector = optax.chain(optax.scale_by_adam(*VECTOR_DECAYS), decay, optax.scale(optimizer.vector_mult))
+
+    def kinds(params: Params) -> Any:
+        return jax.tree.map(lambda p: "matrix" if jnp.ndim(p) >= 2 else "vector", params)
+
     return optax.chain(
-        optax.multi_transform({"matrix": matrix, "vector": vector}, _kinds),
+        optax.multi_transform({"matrix": matrix, "vector": vector}, kinds),
         optax.scale_by_learning_rate(optimizer.scheduled(optimizer.step_mult, num_steps)),
     )
 
@@ -86,10 +90,6 @@ def _normalized(direction: Array, orthogonal: bool, shard: Shard) -> Array:
         direction = shard.part(orthogonalize(shard.gather(direction)))
     mean_square = shard.mean(jnp.square(direction), (-2, -1), keepdims=True)
     return direction * jax.lax.rsqrt(mean_square + RMS_EPS)
-
-
-def _kinds(params: Params) -> Any:
-    return jax.tree.map(lambda p: "matrix" if jnp.ndim(p) >= 2 else "vector", params)
 
 
 def _rule() -> Rule:

@@ -6,11 +6,6 @@ import optax
 from mulo.types import Array
 
 
-def constant(peak: Array | float) -> optax.Schedule:
-    """The same rate at every step."""
-    return optax.constant_schedule(peak)
-
-
 def warmup(peak: Array | float, num_steps: Array, fraction: float) -> optax.Schedule:
     """A linear rise to `peak` over a share of the steps, which is the rate from there on."""
 

@@ -32,6 +32,8 @@ NORMALIZER = per_parameter_mlp.Normalizer(1e-5)
 GRADIENT_CLIP = 1000.0
 SMALL_CLIP = 0.1
 SCALE_EPS = 1e-9
+TIMES = (0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1)
+"""τ of the features tanh(10·(t/num_steps − τ)), t before its increment."""
 _FIRST_LAYER_PARTS = 14
 
 
@@ -77,7 +79,8 @@ def scale_by_velo(
         del extra
         loss, laid_out = required(value, "value", optimizer.name), sharding.by_path(shards, updates)
         loss_state, loss_inputs = loss_features.update(state.loss, loss, num_steps)
-        shared = jnp.concatenate([_fraction_left(state.step.astype(jnp.float32) / num_steps), loss_inputs])
+        elapsed = state.step.astype(jnp.float32) / num_steps - jnp.array(TIMES, jnp.float32)
+        shared = jnp.concatenate([jnp.tanh(10 * elapsed), loss_inputs])
         inputs = tensor_lstm.inputs(shared, params, state.tensors, laid_out)
         mlps, rates, lstm = _mix(optimizer, theta, inputs, state.lstm)
         order = jax.tree.unflatten(jax.tree.structure(updates), range(len(rates)))
@@ -125,11 +128,6 @@ def rule_of(optimizer: VeLO) -> Rule:
 
 def _decays() -> Decays:
     return Decays.of([0.9, 0.99, 0.999], [0.999], [0.9, 0.99, 0.999])
-
-
-def _fraction_left(fraction: Array) -> Array:
-    """[9], tanh(10·(f − τ)) with f = t/num_steps, t before its increment."""
-    return jnp.tanh(10 * (fraction - jnp.array([0.03, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1], jnp.float32)))
 
 
 def tensor_features(given: TensorInputs) -> list[Array]:

@@ -34,7 +34,7 @@ def _products(jaxpr: Jaxpr) -> Cost:
     total = Cost(0, 0)
     for eqn in jaxpr.eqns:
         if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
-            moved = sum(_bytes(v) for v in (*eqn.invars, *eqn.outvars))
+            moved = sum(size_of(v.aval) for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "dtype"))
             total += Cost(2 * math.prod(_shape(eqn.outvars[0])) * _summed(eqn), moved)
         repeats = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
         for inner in inside(eqn):
@@ -57,10 +57,6 @@ def inside(eqn: Any) -> Iterator[Jaxpr]:
             inner = getattr(part, "jaxpr", part)
             if isinstance(inner, Jaxpr):
                 yield inner
-
-
-def _bytes(v: Any) -> int:
-    return size_of(v.aval) if hasattr(v.aval, "dtype") else 0
 
 
 def _shape(v: Any) -> tuple[int, ...]:

@@ -148,3 +148,8 @@ class _Lines:
 
 def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
+
+
+def wide_console() -> Console:
+    """For tables: a log file has no width, and rows broken at 80 characters are hard to read."""
+    return Console(width=None if sys.stdout.isatty() else 200)

@@ -42,7 +42,7 @@ def draw(row: Row, leaf: Any, key: Array) -> Any:
 
 
 def _fresh(row: Row, leaf: Any, key: Array) -> Array:
-    rule, dtype, sharding = row.rule, _dtype(leaf), _mesh_sharding(leaf)
+    rule, dtype, sharding = row.rule, jax.dtypes.canonicalize_dtype(jnp.result_type(leaf)), _mesh_sharding(leaf)
     assert rule is not None
     if rule.init_std == 0:
         return jnp.full(row.shape, rule.init_mean, dtype, device=sharding)
@@ -52,11 +52,6 @@ def _fresh(row: Row, leaf: Any, key: Array) -> Array:
 
 def _normal(key: Array, std: float, shape: tuple[int, ...], dtype: Any) -> Array:
     return (std * jax.random.normal(key, shape, jnp.float32)).astype(dtype)
-
-
-def _dtype(leaf: Any) -> Any:
-    """As JAX has it: float64 of a NumPy array is float32 to it, but under `jax_enable_x64`."""
-    return jax.dtypes.canonicalize_dtype(jnp.result_type(leaf))
 
 
 def _without_device(key: Array) -> Array:

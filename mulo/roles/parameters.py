@@ -56,17 +56,13 @@ def leaf_names(tree: Any) -> list[str | None]:
         parameters = set(trees.names(nnx.filter_state(tree, nnx.Param)))
         return [name if name in parameters else None for name in names]
     if is_linen(tree):
-        return [str(name).removeprefix(f"{LINEN}/") if _of_linen(name) else None for name in names]
+        return [str(name).removeprefix(f"{LINEN}/") if str(name).startswith(f"{LINEN}/") else None for name in names]
     return names
 
 
 def is_linen(tree: Any) -> bool:
     """Whether these are variables that Linen's `init` returns, with parameters as one collection among others."""
     return isinstance(tree, Mapping) and isinstance(tree.get(LINEN), Mapping)
-
-
-def _of_linen(name: str | None) -> bool:
-    return str(name).startswith(f"{LINEN}/")
 
 
 def parameters(tree: Any, modules: Modules | None = None) -> dict[str, Parameter]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from mulo import randomness
 from mulo.config import Augmentation
-from mulo.types import Array, Batch, Multipliers, Params, Task
+from mulo.types import Array, Batch, Params, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,24 +29,9 @@ class Reparametrized:
     task: Task
     settings: Augmentation
 
-    @property
-    def name(self) -> str:
-        """The task's own."""
-        return self.task.name
-
-    @property
-    def data(self) -> Any:
-        """The task's own."""
-        return self.task.data
-
-    def data_at(self, position: int) -> Any:
-        """The task's own."""
-        return self.task.data_at(position)
-
-    @property
-    def multipliers(self) -> Multipliers:
-        """The task's own."""
-        return self.task.multipliers
+    def __getattr__(self, name: str) -> Any:
+        """Name, data, multipliers and minibatches are the task's own."""
+        return getattr(self.task, name)
 
     def draw(self, key: Array) -> Params:
         """Factors a for every parameter: scalars, or at the level of parameters arrays of their shapes."""
@@ -63,10 +48,6 @@ class Reparametrized:
     def init(self, key: Array) -> Params:
         """Fresh parameters φ = w/a, the factors being those that the same key draws."""
         return jax.tree.map(jnp.divide, self.task.init(key), self.draw(key))
-
-    def sample(self, data: Any, key: Array) -> Batch:
-        """The task's own."""
-        return self.task.sample(data, key)
 
     def loss(self, params: Params, batch: Batch, drawn: Any = ()) -> Array:
         """The task's loss at w = a·φ; `drawn` holds the factors."""
