@@ -33,8 +33,9 @@ def fashion_mnist(url: str = IDX_URL, infos: Mapping[str, Any] | None = None) ->
                 _reach(url)
                 _fetch([url + name for name in names], folder, infos)
     except Exception as error:  # of network, disk and checksum: TFDS raises many kinds
+        message = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         raise DataError(
-            f"data=fashion_mnist is not on this machine, and cannot be downloaded from {url}: {_message(error)}. Put "
+            f"data=fashion_mnist is not on this machine, and cannot be downloaded from {url}: {message}. Put "
             f"{', '.join(names)} into a folder and set data.path=<that folder>, or install Debian's package "
             f"dataset-fashion-mnist. {MEANWHILE}"
         ) from error
@@ -63,7 +64,3 @@ def _fetch(urls: list[str], folder: Path, infos: Mapping[str, Any] | None) -> No
         raise OSError("what is sent has a wrong checksum") from error
     for url, path in zip(urls, paths, strict=True):
         Path(path).replace(folder / url.rsplit("/", 1)[-1])
-
-
-def _message(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -79,15 +79,12 @@ def read_idx(path: Path, shape: Sequence[int | None]) -> np.ndarray:
         raise DataError(f"{path} starts with '{content[:4].hex()}'; expected '{magic.hex()}'.")
     actual = tuple(np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist())
     if len(content) < start or any(expected not in (None, size) for expected, size in zip(shape, actual, strict=True)):
-        raise DataError(f"{path} has shape {actual}; expected {_shape(shape)}.")
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise DataError(f"{path} has shape {actual}; expected ({expected}).")
     values = np.frombuffer(content, np.uint8, offset=start)
     if values.size != np.prod(actual):
         raise DataError(f"{path} holds {values.size} values; its shape {actual} needs {np.prod(actual)}.")
     return values.reshape(actual)
-
-
-def _shape(shape: Sequence[int | None]) -> str:
-    return f"({', '.join('any' if size is None else str(size) for size in shape)})"
 
 
 def cifar(path: Path, classes: int) -> Part:

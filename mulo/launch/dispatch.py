@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from mulo import distributed
+from mulo import checkpoint, distributed, randomness
 from mulo.cache import keep_compiled_programs
 from mulo.config import Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
+from mulo.exchange.reference import read_theta
 from mulo.files import replacing
 from mulo.jobs import memory, theta_store
 from mulo.jobs.context import JobContext
@@ -18,7 +19,6 @@ from mulo.jobs.evaluate import ThetaOf, evaluate
 from mulo.jobs.meta_train import meta_train
 from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
-from mulo.jobs.theta import configured_theta
 from mulo.jobs.tune import tune
 from mulo.jobs.verify import verify
 from mulo.locks import locked
@@ -68,7 +68,7 @@ def _lead(config: Config, console: Console) -> int:
         return plan(config, console)
     # A damaged checkpoint is found before anything is made on disk.
     needs_theta = config.mode in ("evaluate", "coordinate_check") and not config.meta_trains
-    theta = configured_theta(config) if needs_theta else None
+    theta = _given_theta(config) if needs_theta else None
     folder = run_directory.open_run(config)
     console.print(f"mulo {config.mode}: {config.optimizer.name} on {config.task.name}, in {folder}", soft_wrap=True)
     if config.mode == "parameters":
@@ -115,3 +115,12 @@ def _shared_theta(job: JobContext, training: Config) -> Theta:
     with replacing(job.folder / "theta.json") as partial:
         partial.write_text(json.dumps({"directory": str(folder), "seconds": seconds}) + "\n", encoding="utf-8")
     return theta
+
+
+def _given_theta(config: Config) -> Theta:
+    """θ of the checkpoint or reference file where one is given, else a fresh one (for a baseline: its settings)."""
+    if config.checkpoint is not None:
+        return checkpoint.load(config.checkpoint).theta
+    if config.reference is not None:
+        return read_theta(config.reference)
+    return config.optimizer.init(randomness.branch(randomness.root(config.seed), "theta"))

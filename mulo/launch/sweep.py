@@ -66,7 +66,9 @@ class Sweep:
     def _print(self, row: JobRow, done: int, total: int) -> None:
         text = f"[{done}/{total}] {' '.join(self._varying(row)) or 'job'}: {_status(row)}"
         if row.status in _DONE:
-            print(f"{text}{_after(row)}", flush=True)
+            if row.seconds is not None and row.status == "finished":
+                text += f" after {of_seconds(row.seconds)}"
+            print(text, flush=True)
         else:
             _error(f"{text}. {row.reason}")
 
@@ -107,10 +109,6 @@ class Sweep:
 def _status(row: JobRow) -> str:
     checked = f" (exit code {row.exit_code})" if row.status in _DONE and row.exit_code else ""
     return _WORDS.get(row.status, row.status) + checked
-
-
-def _after(row: JobRow) -> str:
-    return f" after {of_seconds(row.seconds)}" if row.seconds is not None and row.status == "finished" else ""
 
 
 def _summary(jobs: Sequence[JobRow]) -> str:

@@ -146,7 +146,9 @@ class Estimator:
             training, losses = unroll(self.task, self.optimizer, theta, training, length, data, steps)
             return training, self._count(losses)
 
-        batch = _batch(len(keys) // 2, self.recipe.particles_per_batch)
+        pairs = len(keys) // 2
+        most = min(pairs, self.recipe.particles_per_batch or pairs)
+        batch = next(n for n in range(most, 0, -1) if pairs % n == 0)
         return batched(jax.vmap(truncation), training, (thetas, lengths, keys), 2 * batch)
 
     def _count(self, losses: Array) -> Losses:
@@ -154,11 +156,6 @@ class Estimator:
         clipped = clip_losses(losses, ceiling)
         non_finite = jnp.sum(~jnp.isfinite(losses), dtype=jnp.int32)
         return Losses(clipped.sum(), jnp.sum(clipped >= ceiling, dtype=jnp.int32), non_finite, jnp.int32(losses.size))
-
-
-def _batch(pairs: int, most: int | None) -> int:
-    """Pairs of this device that advance at the same time: the largest divisor of `pairs` up to `most`."""
-    return next(n for n in range(min(pairs, most or pairs), 0, -1) if pairs % n == 0)
 
 
 @cache

@@ -61,10 +61,7 @@ def nesterov(decay: Array | float) -> optax.GradientTransformation:
 
 
 def orthogonalized(multipliers: Multipliers) -> optax.GradientTransformationExtraArgs:
-    """Orthogonalises every update as the matrix [fan_in, fan_out] that its multiplier says it is.
-
-    Its spectral norm is then about √max(1, fan_out/fan_in).
-    """
+    """Makes every update, a matrix as its multiplier says, one of spectral norm √max(1, fan_out/fan_in)."""
 
     def update_fn(
         updates: Any, state: Any, params: Params | None = None, *, shards: Shards | None = None, **extra: Any

@@ -48,11 +48,6 @@ def scaled(updates: Any, multipliers: Multipliers, power: Power) -> Any:
     return jax.tree.map(scale, updates, by_path(multipliers, updates))
 
 
-def scale_by_multipliers(multipliers: Multipliers, power: Power) -> optax.GradientTransformation:
-    """`scaled` as a transformation."""
-    return optax.stateless(lambda updates, params: scaled(updates, multipliers, power))
-
-
 def decayed_weights(decay: Array | float, multipliers: Multipliers, power: Power) -> optax.GradientTransformation:
     """`optax.add_decayed_weights`, its coefficient scaled for every parameter by its multiplier's weight decay."""
 

@@ -35,7 +35,7 @@ class ScheduleFree(Baseline):
         import optax
         from optax import contrib
 
-        from mulo.optimizers.scaling import decayed_weights, scale_by_multipliers, scaled_epsilon
+        from mulo.optimizers.scaling import decayed_weights, scaled, scaled_epsilon
         from mulo.optimizers.schedule import warmup
 
         rate = warmup(theta["learning_rate"], num_steps, self.warmup_fraction)
@@ -44,7 +44,7 @@ class ScheduleFree(Baseline):
             optax.scale_by_adam(0.0, theta["b2"], self.eps),
             decayed_weights(theta["weight_decay"], multipliers, self.power),
             optax.scale_by_learning_rate(rate),
-            scale_by_multipliers(multipliers, self.power),
+            optax.stateless(lambda updates, params: scaled(updates, multipliers, self.power)),
         )
         return contrib.schedule_free(base, rate, theta["b1"])
 

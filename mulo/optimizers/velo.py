@@ -42,18 +42,14 @@ class VeLO(PerParameterMLP):
         return {**super().moments(), LSTMState: ()}
 
     def cost(self, shapes: Sequence[Shape]) -> Cost:
-        """Of all entries, and of the LSTM for each tensor."""
-        return super().cost(shapes) + self.lstm_cost().times(len(shapes))
-
-    def lstm_cost(self) -> Cost:
-        """Per tensor: two layers in, gates, two layers out, the mixing of the MLP's copies; all weights are read."""
+        """Of all entries; per tensor of the LSTM: its layers, and the mixing of the MLP's copies; weights are read."""
         from mulo.optimizers import tensor_lstm, velo_rule
 
         hidden, size = self.lstm_hidden_size, self.hidden_size
         network = 2 * tensor_lstm.INPUTS * hidden + 8 * hidden**2 + hidden * (self.param_inits + 1)
         mlp = (velo_rule.FEATURES + 1) * size + (size + 1) * size + (size + 1) * velo_rule.OUTPUTS
         weights = network + self.param_inits * mlp
-        return Cost(2 * weights, 4 * weights)
+        return super().cost(shapes) + Cost(2 * weights, 4 * weights).times(len(shapes))
 
     def sizes(self, theta: "Theta") -> dict[str, int]:
         """The MLP's, the LSTM's, and how many copies there are."""

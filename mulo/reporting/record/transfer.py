@@ -95,9 +95,8 @@ def sentences(record: Record) -> list[str]:
 
 
 def _sentence(result: Transfer, name: str) -> str:
-    factor = (
-        f"within a factor of {result.ratio:g}" if result.ratio <= TOLERANCE else f"a factor of {result.ratio:g} apart"
-    )
+    ratio = f"a factor of {result.ratio:g}"
+    factor = f"within {ratio}" if result.ratio <= TOLERANCE else f"{ratio} apart"
     grid = f" but not inside the grid at {_widths(result.outside)}" if result.outside else " and inside the grid"
     values = ", ".join(f"{value:g}" for value in result.best.values())
     best = f"best {name} {values} at {_widths(result.best)}"
