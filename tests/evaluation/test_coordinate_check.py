@@ -199,7 +199,8 @@ def test_adam_under_mup_moves_the_same_at_every_width():
     ids=lambda optimizer: optimizer.name,
 )
 def test_other_baselines_under_mup_move_the_same_at_every_width(optimizer):
-    judged = verdicts(check_adam("mup", (64, 128, 256, 512), optimizer=optimizer), 0.15)
+    rows = check_adam("mup", (64, 128, 256, 512), optimizer=optimizer)
+    judged = verdicts(rows[rows["std"] > 1e-6], 0.15)  # schedule-free averages equal numbers, up to rounding
     assert set(judged.outcome[judged.t == 10]) == {"stable"}
     assert not judged.failed.any()
 

@@ -199,8 +199,8 @@ def _transfer(record: Record, stem: Path, title: str) -> None:
     if not transfers:
         return final_losses(record, stem, title)
     tasks, methods = (list(dict.fromkeys(shown[i] for shown in transfers)) for i in (1, 0))
-    size = (2.4 * len(methods) + 1.4, 2.5 * len(tasks) + 0.8)
-    with style.picture(stem, len(tasks), len(methods), size, sharey="row") as (figure, axes):
+    size = (2.6 * len(methods) + 1.4, 2.5 * len(tasks) + 0.8)
+    with style.picture(stem, len(tasks), len(methods), size) as (figure, axes):
         missing = dict(np.ndenumerate(axes))
         for shown in transfers:
             _transfer_panel(missing.pop((tasks.index(shown.task), methods.index(shown.method))), shown, record)
