@@ -80,7 +80,7 @@ def test_options_leave_the_multipliers_alone():
 
 @pytest.mark.parametrize("name", ["mu", "muP", "", "SP"])
 def test_unknown_parametrization_never_means_sp(name):
-    with pytest.raises(ConfigError, match=rf"parametrization={name} is invalid: .* sp, mup"):
+    with pytest.raises(ConfigError, match=rf"parametrization={name} is invalid; expected .* sp, mup"):
         Parametrization(name)
 
 

@@ -146,9 +146,7 @@ class Estimator:
             training, losses = unroll(self.task, self.optimizer, theta, training, length, data, steps)
             return training, self._count(losses)
 
-        pairs = len(keys) // 2
-        most = min(pairs, self.recipe.particles_per_batch or pairs)
-        batch = next(n for n in range(most, 0, -1) if pairs % n == 0)
+        batch = _batch(len(keys) // 2, self.recipe.particles_per_batch)
         return batched(jax.vmap(truncation), training, (thetas, lengths, keys), 2 * batch)
 
     def _count(self, losses: Array) -> Losses:
@@ -159,6 +157,11 @@ class Estimator:
 
 
 @cache
+def _batch(pairs: int, most: int | None) -> int:
+    """The largest divisor of the number of pairs that is at most `most`; None: all."""
+    return next(n for n in range(min(pairs, most or pairs), 0, -1) if pairs % n == 0)
+
+
 def _renewal(recipe: RecipeConfig) -> Any:
     """One program for all tasks: the draws do not depend on the task."""
     return jax.jit(partial(renewed, recipe))

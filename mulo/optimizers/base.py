@@ -70,12 +70,10 @@ class Optimizer:
 
     def evaluation_params(self, state: Any, params: "Params") -> "Params":
         """The parameters to measure and to use: those that are trained, unless the optimizer averages them."""
-        del state
         return params
 
     def power(self, multiplier: "Multiplier", rank: int) -> float:
         """The power of a multiplier, which is that of an elementwise update, that this rule's update takes."""
-        del multiplier, rank
         return 1.0
 
     def factors(self, multiplier: "Multiplier | float", rank: int) -> tuple[float, float, float]:
@@ -102,7 +100,6 @@ class Optimizer:
             cpu: on a CPU, else on an accelerator.
             native: with the native kernel, where the optimizer uses it.
         """
-        del cpu, native
         return 4 * sum(sizes)
 
 

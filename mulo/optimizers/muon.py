@@ -57,7 +57,6 @@ class Muon(Scheduled, Baseline):
 
     def power(self, multiplier: "Multiplier", rank: int) -> float:
         """1 on hidden matrices whatever their multiplier is."""
-        del rank
         return 0.0 if multiplier.role == "hidden" else 1.0
 
     def moments(self) -> Mapping[type, tuple[str, ...]]:

@@ -80,6 +80,9 @@ class MomentumOptimizer:
     deaf: bool = False
     """Learns at `THETA`, whatever θ it is given."""
 
+    def evaluation_params(self, state, params):
+        return params
+
     def init(self, key):
         log_rate = -3.0 + 0.1 * jax.random.normal(key, (2,))
         return {"log_rate": log_rate, "momentum": jnp.float32(0)}

@@ -14,6 +14,7 @@ from mulo import data
 from mulo.config import EmbeddedDataConfig, MLPConfig, OuterConfig, RecipeConfig
 from mulo.devices import particle_mesh
 from mulo.meta.trainer import Trainer
+from mulo.optimizers import SmallFC, VeLO
 from mulo.tasks import make_tasks
 
 assert jax.device_count() == 4
