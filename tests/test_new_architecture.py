@@ -5,16 +5,15 @@ from dataclasses import dataclass
 
 import pytest
 from flax import nnx
-from rich.console import Console
 
 from mulo.config import parse, registry
 from mulo.config.settings import setting
 from mulo.config.tasks import TaskBase
 from mulo.errors import ConfigError
-from mulo.launch import dispatch
 from mulo.models.layers import Dense, layer
 from mulo.parametrization import Role
 from mulo.reporting.labels import label_of_family
+from tests.tiny_jobs import planned, reported, run, settings
 
 
 class Linear(nnx.Module):
@@ -51,26 +50,25 @@ def _registered(monkeypatch):
 
 
 def raw(folder, **task):
-    recipe = {"outer_steps": 2, "truncation": 2, "min_length": 2, "max_length": 4, "pairs": 2}
-    return {
-        "task": {"architecture": "linear", "batch_size": 4, **task},
-        "optimizer": {"architecture": "small_fc", "hidden_size": 2},
-        "data": {"name": "synthetic", "shape": [3]},
-        "recipe": {**recipe, "outer": {"warmup_steps": 1}},
-        "evaluation": {"widths": [5], "num_steps": 2, "seeds": 1, "baselines": None},
-        "logger": {"name": "none"},
-        "run_dir": str(folder / "run"),
-    }
+    return settings(folder, task={"architecture": "linear", "batch_size": 4, **task})
 
 
-def test_it_is_meta_trained_on_and_evaluated(tmp_path):
-    config = parse(raw(tmp_path, widths=[2, 3], depths=[1, 2]))
-    assert dispatch._lead(config, Console(quiet=True)) == 0
-    rows = list(csv.DictReader((tmp_path / "run/evaluation/results.csv").open(encoding="utf-8")))
+def test_it_is_meta_trained_on_evaluated_and_reported(tmp_path):
+    job = run(raw(tmp_path, widths=[2, 3], depths=[1, 2]))
+    rows = list(csv.DictReader((job / "evaluation/results.csv").open(encoding="utf-8")))
     assert {(row["task"], row["width"], row["depth"]) for row in rows} == {("linear", "5", "1"), ("linear", "5", "2")}
     assert all(float(row["loss"]) < 100 for row in rows)
-    header = (tmp_path / "run/metrics.jsonl").read_text("utf-8").splitlines()[1]
+    header = (job / "metrics.jsonl").read_text("utf-8").splitlines()[1]
     assert all(f"meta_loss/linear_w{width}_d{depth}" in header for width in (2, 3) for depth in (1, 2))
+    record, readme = reported(job, tmp_path)
+    assert record["jobs"][0]["trained_widths"] == {"linear": [2, 3]}
+    assert "Deep linear network" in readme
+
+
+def test_it_is_planned(tmp_path):
+    networks = planned(raw(tmp_path, widths=[2, 3]), tmp_path)["optimizees"]
+    # By hand, depth 3: 3·w inputs, three w·w, 10·w outputs, four biases of w and one of 10.
+    assert [network["parameters"] for network in networks] == [13 * w + 3 * w**2 + 4 * w + 10 for w in (2, 3)]
 
 
 def test_what_it_lacks_is_refused_and_what_it_is_called_is_printed(tmp_path):

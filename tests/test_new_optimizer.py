@@ -1,13 +1,11 @@
 """Optimizers that only this test knows: meta-trained or tuned, evaluated, planned and reported like any other."""
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
 import optax
 import pytest
-from rich.console import Console
 
 from mulo import checkpoint
 from mulo.config import parse, registry
@@ -15,10 +13,9 @@ from mulo.config.settings import setting
 from mulo.cost import Cost
 from mulo.errors import ConfigError
 from mulo.evaluation.results import RESULTS
-from mulo.jobs.report import report
-from mulo.launch import dispatch
 from mulo.optimizers.base import Baseline, Look, Optimizer, entries
 from mulo.reporting.labels import label
+from tests.tiny_jobs import planned, reported, run, settings
 
 
 @dataclass(frozen=True)
@@ -63,44 +60,27 @@ def _registered(monkeypatch):
         monkeypatch.setitem(registry._SCHEMAS["optimizer"], optimizer().architecture, optimizer)
 
 
+BESIDE = {"widths": [5], "num_steps": 2, "seeds": 1, "baselines": {"beside": {"architecture": "momentum"}}}
+TUNING = {"num_steps": 2, "grid": {"learning_rate": [0.1, 1e30], "momentum": [0.2, 0.9]}}
+
+
 def raw(folder, optimizer, **more):
-    recipe = {"outer_steps": 2, "truncation": 2, "min_length": 2, "max_length": 4, "pairs": 2}
-    return {
-        "task": {"architecture": "mlp", "batch_size": 4, "widths": [2, 3], "depth": 1},
-        "optimizer": {"architecture": optimizer},
-        "data": {"name": "synthetic", "shape": [3]},
-        "recipe": {**recipe, "outer": {"warmup_steps": 1}},
-        "evaluation": {"widths": [5], "steps": 2, "seeds": 1, "baselines": {"beside": {"architecture": "momentum"}}},
-        "tuning": {"steps": 2, "grid": {"learning_rate": [0.1, 1e30], "momentum": [0.2, 0.9]}},
-        "logger": {"name": "none"},
-        "run_dir": str(folder / "runs" / optimizer),
-        **more,
-    }
-
-
-def run(raw):
-    assert dispatch._lead(parse(raw), Console(quiet=True)) == 0
+    return settings(folder, optimizer={"architecture": optimizer}, evaluation=BESIDE, **{"tuning": TUNING, **more})
 
 
 @pytest.mark.parametrize("optimizer", ["learned_rate", "momentum"])
 def test_its_main_job_is_reported(optimizer, tmp_path):
-    run(raw(tmp_path, optimizer))
-    folder = tmp_path / "runs" / optimizer
-    results = RESULTS.read(folder / "evaluation/results.csv")
-    assert set(results.method) == {optimizer, "beside"}
-    assert (folder / "evaluation/loss_over_width.png").exists()
-    request = {"mode": "report", "report": {"of": str(folder.parent), "into": str(tmp_path / "records"), "name": "toy"}}
-    assert report(parse(request), Console(quiet=True)) == 0
-    record = json.loads((tmp_path / "records/toy/record.json").read_text("utf-8"))
-    assert [job["preparation"]["kind"] for job in record["jobs"]] == [
-        "meta-training" if optimizer == "learned_rate" else "tuning"
-    ]
-    assert label(optimizer) in (tmp_path / "records/toy/README.md").read_text("utf-8")
+    job = run(raw(tmp_path, optimizer))
+    assert set(RESULTS.read(job / "evaluation/results.csv").method) == {optimizer, "beside"}
+    assert (job / "evaluation/loss_over_width.png").exists()
+    record, readme = reported(job, tmp_path)
+    kind = "meta-training" if optimizer == "learned_rate" else "tuning"
+    assert [entry["preparation"]["kind"] for entry in record["jobs"]] == [kind]
+    assert label(optimizer) in readme
 
 
 def test_its_checkpoint_is_loaded(tmp_path):
-    run(raw(tmp_path, "learned_rate", mode="meta_train"))
-    loaded = checkpoint.load(tmp_path / "runs/learned_rate")
+    loaded = checkpoint.load(run(raw(tmp_path, "learned_rate", mode="meta_train")))
     assert loaded.optimizer == LearnedRate()
     params = {"w": jnp.ones(3)}
     transform = loaded.transform(10, {"w": 0.5})
@@ -110,9 +90,7 @@ def test_its_checkpoint_is_loaded(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["learned_rate", "momentum"])
 def test_it_is_planned(optimizer, tmp_path):
-    path = tmp_path / "plan.json"
-    run(raw(tmp_path, optimizer, mode="plan", plan={"device": "h100", "output": str(path)}))
-    plan = json.loads(path.read_text("utf-8"))
+    plan = planned(raw(tmp_path, optimizer), tmp_path)
     names = [phase["name"] for phase in plan["phases"]]
     assert ("meta-training" in names, "tuning" in names) == (optimizer == "learned_rate", optimizer == "momentum")
     assert plan["theta_parameters"] == (1 if optimizer == "learned_rate" else 2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mulo.config.settings import setting
+from mulo.config.tasks import PARAMETRIZATIONS
 from mulo.optimizers.base import Baseline, Look, Scheduled
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class AdamW(Scheduled, Baseline):
 
     name: str = "adamw"
     architecture: str = setting("adamw", choices=("adamw",))
-    parametrization: str = setting("sp", choices=("sp", "mup"))
+    parametrization: str = setting("sp", choices=PARAMETRIZATIONS)
     nesterov: bool = False
     """Nesterov's momentum (Dozat 2016): NAdamW."""
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from mulo.config.settings import setting
+from mulo.config.tasks import PARAMETRIZATIONS
 from mulo.cost import Cost
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from mulo.types import Array, Multiplier, Multipliers, Params, Theta
 
-PARAMETRIZATIONS = ("sp", "mup")
 Shape = tuple[int, ...]
 
 
