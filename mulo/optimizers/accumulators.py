@@ -22,6 +22,8 @@ MOMENT_EPS = 1e-6
 """Added to a second moment before its rsqrt."""
 FACTOR_EPS = 1e-8
 """Added to row and column moments before their rsqrt feature."""
+UNIT_FLOOR = 1e-36
+"""Added to the square of a gradient's size: above it, constants matter as much at every scale."""
 
 
 class Decays(NamedTuple):
@@ -104,12 +106,37 @@ class TensorInputs(NamedTuple):
     state: Accumulators
     factors: Any
     """Adafactor's factors of rows and columns, a pair shaped like `state.row` and `state.col`; `()` for rank < 2."""
+    per_unit: Array
+    """What the gradient was multiplied by, [1, *(1, …)]: 1, or one over its size."""
 
 
-def inputs(gradient: Array, parameter: Array, state: Accumulators, shard: Shard = WHOLE) -> TensorInputs:
-    """Gathers them; the factors of rows are relative to the mean over the second largest dimension."""
-    axes = factored_axes(shard.whole(gradient.shape))
-    return TensorInputs(gradient[None], parameter[None], state, _factors(state, axes, shard) if axes else ())
+def inputs(
+    gradient: Array, parameter: Array, state: Accumulators, shard: Shard = WHOLE, scale_free: bool = False
+) -> TensorInputs:
+    """Gathers them; the factors of rows are relative to the mean over the second largest dimension.
+
+    With `scale_free` gradient and moments are given in units of the gradient's size: a gradient times any constant
+    has the same inputs, and constants such as 1e-6 beside a second moment are relative to the tensor's.
+    """
+    axes, scale = factored_axes(shard.whole(gradient.shape)), jnp.ones((1,) * (1 + gradient.ndim), jnp.float32)
+    if scale_free:
+        scale = per_unit(state, shard)
+        gradient, state = gradient * scale[0], in_units(state, scale)
+    factors = _factors(state, axes, shard) if axes else ()
+    return TensorInputs(gradient[None], parameter[None], state, factors, scale)
+
+
+def per_unit(state: Accumulators, shard: Shard = WHOLE) -> Array:
+    """One over the gradient's size, the root mean square over the tensor by the slowest factored moment; [1, *1s]."""
+    unit = shard.mean(state.row[-1])
+    return rsqrt(unit + UNIT_FLOOR).reshape((1,) * state.momentum.ndim)
+
+
+def in_units(state: Accumulators, per_unit: Array) -> Accumulators:
+    """Moments of a gradient that is multiplied by this."""
+    squared = jnp.square(per_unit)
+    col = state.col * squared if len(state.col) else state.col
+    return Accumulators(state.momentum * per_unit, state.second_moment * squared, state.row * squared, col)
 
 
 def _factors(state: Accumulators, axes: tuple[int, int], shard: Shard) -> tuple[Array, Array]:

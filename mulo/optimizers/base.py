@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from mulo.config.settings import setting
 from mulo.config.tasks import PARAMETRIZATIONS
 from mulo.cost import Cost
+from mulo.errors import ConfigError
 
 if TYPE_CHECKING:
     import optax
@@ -108,23 +109,32 @@ def entries(shapes: Sequence[Shape]) -> int:
     return sum(math.prod(shape) for shape in shapes)
 
 
+SCHEDULES = ("constant", "warmup_cosine", "warmup_linear", "warmup_stable_decay")
+
+
 @dataclass(frozen=True)
 class Scheduled(Optimizer):
     """A learning rate that may change over a training."""
 
-    schedule: str = setting("constant", choices=("constant", "warmup_cosine"))
+    schedule: str = setting("constant", choices=SCHEDULES)
+    """`warmup_cosine` and `warmup_linear` fall from the end of the warm-up on, `warmup_stable_decay` linearly at the
+    end. Learned optimizers are meta-trained under their schedule."""
     warmup_fraction: float = setting(0.05, low=0, below=1)
-    """Share of the training over which `warmup_cosine` rises to the learning rate."""
+    """Share of the training over which the learning rate rises."""
     final_fraction: float = setting(0.1, low=0, high=1)
-    """Learning rate at the end of `warmup_cosine`, as a share of the highest."""
+    """Learning rate at the end of the training, as a share of the highest."""
+    stable_fraction: float = setting(0.8, low=0, below=1)
+    """Share of the training, warm-up included, after which `warmup_stable_decay` falls."""
 
     def scheduled(self, peak: "Array | float", num_steps: "Array") -> "optax.Schedule":
         """The learning rate by step."""
-        from mulo.optimizers.schedule import warmup_cosine
+        from mulo.optimizers.schedule import warmup_then
 
         if self.schedule == "constant":
             return lambda step: peak
-        return warmup_cosine(peak, num_steps, self.warmup_fraction, self.final_fraction)
+        return warmup_then(
+            self.schedule, peak, num_steps, self.warmup_fraction, self.final_fraction, self.stable_fraction
+        )
 
 
 @dataclass(frozen=True)
@@ -168,8 +178,12 @@ ADAM = Cost(14, 4 * (4 + 3))
 """Of Adam, per parameter."""
 
 
+REFERENCE_STEPS = 1000
+"""Length of a training for which `step_mult` is meant as it is."""
+
+
 @dataclass(frozen=True)
-class PerParameterMLP(Optimizer):
+class PerParameterMLP(Scheduled):
     """An optimizer whose update is a small MLP's, applied to every parameter.
 
     Most features vary by row, column or time alone and enter the MLP once per row, column or tensor; what remains per
@@ -181,6 +195,31 @@ class PerParameterMLP(Optimizer):
 
     hidden_size: int = setting(32, low=1, high=1024)
     """Units of each of the MLP's two hidden layers."""
+    step_mult: float = setting(0.001, low=0)
+    """λ1, the size of a step."""
+    horizon_exponent: float = setting(0.0, low=0, high=1)
+    """λ1 is multiplied by (1000 / number of steps) to this power: longer trainings take smaller steps."""
+    start: str = setting("random", choices=("random", "adam"))
+    """Of meta-training. `adam`: the update is m / √v, of RMS 1, plus a tenth of a random network's."""
+    scale_free: bool = False
+    """Features are read off the gradient in units of its own size. A µP gradient falls as 1/width, and the published
+    features change with it, since they add constants. The feature of VeLO and Celo2 that is clipped at ±0.1 still does."""
+    step_sizes: bool = False
+    """θ holds a step size for every role of a parameter (input, hidden, …), a curve over the training."""
+    weight_decay: float = setting(0.0, low=0)
+    """Decoupled: each step subtracts learning rate · weight_decay · parameter."""
+
+    def check_together(self, prefix: str) -> None:
+        """Adam's direction takes two hidden units, one for each sign."""
+        if self.start == "adam" and self.hidden_size < 2:
+            raise ConfigError.value(f"{prefix}hidden_size", self.hidden_size, f"at least 2 with {prefix}start=adam")
+
+    def rates(self, num_steps: "Array") -> "optax.Schedule":
+        """The size of a step: λ1, its horizon and its schedule."""
+        peak: Any = self.step_mult
+        if self.horizon_exponent:
+            peak = peak * (REFERENCE_STEPS / num_steps) ** self.horizon_exponent
+        return self.scheduled(peak, num_steps)
 
     def moments(self) -> Mapping[type, tuple[str, ...]]:
         """Of the momentum three, of the second moment one."""
@@ -214,8 +253,14 @@ class PerParameterMLP(Optimizer):
         return import_module(f"mulo.optimizers.{self.architecture}_rule")
 
     def init(self, key: "Array") -> "Theta":
-        """Truncated normal weights of std 1/√fan_in, zero biases."""
-        return self._rule.initial(self, key)
+        """As `start` says; random weights are truncated normal of std 1/√fan_in, biases zero."""
+        theta = self._rule.initial(self, key)
+        return theta | self._sizes() if self.step_sizes else theta
+
+    def _sizes(self) -> dict[str, Any]:
+        from mulo.optimizers import step_sizes
+
+        return {"step_sizes": step_sizes.initial()}
 
     def rule(self, theta: "Theta", num_steps: "Array", multipliers: "Multipliers") -> "Transformation":
         """The steps of the MLPs."""

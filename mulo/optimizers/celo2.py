@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mulo.config.settings import setting
 from mulo.cost import Cost
-from mulo.optimizers.base import ADAM, Look, PerParameterMLP, Scheduled, Shape, entries
+from mulo.optimizers.base import ADAM, Look, PerParameterMLP, Shape, entries
 
 if TYPE_CHECKING:
     from mulo.types import Multiplier
 
 
 @dataclass(frozen=True)
-class Celo2(Scheduled, PerParameterMLP):
+class Celo2(PerParameterMLP):
     """Celo2: an MLP's direction of RMS 1; AdamW for rank < 2 (Moudgil et al. 2026, arXiv 2602.19142)."""
 
     looks: ClassVar[Mapping[str, Look]] = {
@@ -28,17 +28,22 @@ class Celo2(Scheduled, PerParameterMLP):
     hidden_size: int = setting(8, low=1, high=1024)
     orthogonalize: bool = False
     """Newton–Schulz on every matrix's direction; its µP multiplier is then 1/√fan_in instead of 1/fan_in."""
-    step_mult: float = setting(0.001, low=0)
-    """The learning rate."""
+    orthogonalize_only_hidden: bool = False
+    """Leaves out input, embedding and output matrices, as Muon does."""
     vector_mult: float = setting(20.0, low=0)
     """Learning rate of AdamW on tensors of rank < 2, in units of `step_mult`."""
-    weight_decay: float = setting(0.0, low=0)
-    """Decoupled: each step subtracts learning rate · weight_decay · parameter."""
+    time_features: str = setting("none", choices=("none", "relative"))
+    """`relative`: nine inputs more, VeLO's of the fraction of the training that is done."""
+
+    def orthogonalizes(self, multiplier: "Multiplier") -> bool:
+        """Whether the direction of this matrix is orthogonalised; one of an unknown role is."""
+        is_hidden = multiplier.role in (None, "hidden")
+        return self.orthogonalize and (is_hidden or not self.orthogonalize_only_hidden)
 
     def power(self, multiplier: "Multiplier", rank: int) -> float:
         """An orthogonalised update of RMS 1 has a spectral norm of about √n where an elementwise one, aligned with its
         inputs, has n: it takes the square root."""
-        return 0.5 if self.orthogonalize and rank >= 2 else 1.0
+        return 0.5 if self.orthogonalizes(multiplier) and rank >= 2 else 1.0
 
     def moments(self) -> Mapping[type, tuple[str, ...]]:
         """Those of the MLP, and Adam's of vectors."""

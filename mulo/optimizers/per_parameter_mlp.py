@@ -49,6 +49,27 @@ def weights(features: int, hidden: int, outputs: int, copies: tuple[int, ...] = 
     return MLPWeights(*parts)
 
 
+ADAM_GAIN = 3.0
+"""How many times Adam's direction of RMS 1 a fresh update is under `start=adam`, where steps are not normalised."""
+
+
+def at_adam(mlp: MLPWeights, feature: int, normalized: bool) -> MLPWeights:
+    """Random weights made into Adam's direction and a tenth of what they were.
+
+    Two units of each hidden layer pass on the feature m / √v, one for each sign, and nothing else.
+
+    Args:
+        mlp: fresh weights, with any number of leading axes.
+        feature: row of m / √v (β 0.9) in `w0`.
+        normalized: whether steps are normalised, so that the gain does not matter.
+    """
+    gain = 1.0 if normalized else ADAM_GAIN
+    w0 = mlp.w0.at[..., :2].set(0).at[..., feature, 0].set(1).at[..., feature, 1].set(-1)
+    w1 = mlp.w1.at[..., :2].set(0).at[..., 0, 0].set(1).at[..., 1, 1].set(1)
+    w2 = (0.1 * mlp.w2).at[..., :2, :].set(0).at[..., 0, 0].set(gain).at[..., 1, 0].set(-gain)
+    return mlp._replace(w0=w0, w1=w1, w2=w2)
+
+
 class Normalizer(NamedTuple):
     """Features are multiplied by rsqrt(eps + mean of x²)."""
 

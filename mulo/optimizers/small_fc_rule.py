@@ -1,5 +1,6 @@
 """small_fc_lopt, SP and µP (Metz et al. 2022, arXiv 2203.11860; µLO, arXiv 2406.00153, equation 3 and table 2)."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,13 +12,19 @@ from mulo import sharding, trees
 from mulo.optimizers import accumulators, per_parameter_mlp, tensor_update
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.per_parameter_mlp import MLPWeights
+from mulo.optimizers.scaling import by_path
 from mulo.optimizers.small_fc import SmallFC
+from mulo.optimizers.steps import moves
 from mulo.optimizers.tensor_update import Rule
+from mulo.placement import laid_out_alike
 from mulo.sharding import Shard, Shards
-from mulo.types import Array, Multipliers, Params, Theta
+from mulo.types import Array, Multiplier, Multipliers, Params, Theta
 
 TIME_SCALES = (1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4, 3e4, 1e5)
+FRACTIONS = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 FEATURES = 28 + len(TIME_SCALES)
+ADAM_FEATURE = 6
+"""Which feature is m · rsqrt(v) with β 0.9."""
 NORMALIZER = per_parameter_mlp.Normalizer(1e-5)
 
 
@@ -32,14 +39,15 @@ class SmallFCState(NamedTuple):
 def initial(optimizer: SmallFC, key: Array) -> Theta:
     """Fresh θ."""
     mlp = trees.draw_weights(key, per_parameter_mlp.weights(FEATURES, optimizer.hidden_size, 2))
+    if optimizer.start == "adam":
+        mlp = per_parameter_mlp.at_adam(mlp, ADAM_FEATURE, optimizer.normalize_step)
     return {"mlp": mlp, "decays": jax.tree.map(jnp.zeros_like, _initial_decays())}
 
 
 def scale_by_small_fc(
     optimizer: SmallFC, theta: Theta, num_steps: Array, multipliers: Multipliers
 ) -> optax.GradientTransformationExtraArgs:
-    """The step of the MLP for every parameter; the number of steps plays no role, nor does the loss."""
-    del num_steps, multipliers
+    """The step of the MLP for every parameter; the loss plays no role, nor, as published, does the number of steps."""
     decays, rule = decode_decays(theta["decays"]), rule_of(optimizer)
 
     def init_fn(params: Params) -> SmallFCState:
@@ -50,13 +58,15 @@ def scale_by_small_fc(
         updates: Any, state: SmallFCState, params: Params, *, shards: Shards | None = None, **extra: Any
     ) -> tuple[Any, SmallFCState]:
         del extra
-        time, laid_out = time_features(state.step), sharding.by_path(shards, updates)
+        time, laid_out = time_features(optimizer, state.step, num_steps), sharding.by_path(shards, updates)
+        step = moves(optimizer, theta, num_steps, state.step, optimizer.normalize_step)
+        known = by_path(multipliers, updates)
 
-        def move(g: Array, p: Array, old: Accumulators, shard: Shard) -> tuple[Array, Accumulators]:
-            step, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time, shard)
-            return -optimizer.step_mult * step, accumulated
+        def move(g: Array, p: Array, old: Accumulators, shard: Shard, c: Multiplier) -> tuple[Array, Accumulators]:
+            direction, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time, shard)
+            return laid_out_alike(partial(step, c=c, shard=shard), (direction, p), g), accumulated
 
-        moved, tensors = trees.unzip(jax.tree.map(move, updates, params, state.tensors, laid_out), updates)
+        moved, tensors = trees.unzip(jax.tree.map(move, updates, params, state.tensors, laid_out, known), updates)
         zeroed = _non_finite(updates, laid_out) if optimizer.zero_non_finite else jnp.int32(0)
         return moved, SmallFCState(tensors, state.step + 1, state.non_finite + zeroed)
 
@@ -82,6 +92,7 @@ def rule_of(optimizer: SmallFC) -> Rule:
         vector_eps=MOMENT_EPS,
         exp_mult=optimizer.exp_mult,
         zero_non_finite=optimizer.zero_non_finite,
+        scale_free=optimizer.scale_free,
     )
 
 
@@ -103,8 +114,10 @@ def tensor_features(given: TensorInputs) -> list[Array]:
     return [given.gradient, given.parameter, m, v, m * root, root, *factored]
 
 
-def time_features(step: Array) -> Array:
-    """[11], tanh(t/τ − 1) with t the iteration before its increment."""
+def time_features(optimizer: SmallFC, step: Array, num_steps: Array) -> Array:
+    """[11], tanh(t/τ − 1) with t the iteration before its increment, or tanh(10·(t/T − τ))."""
+    if optimizer.time_features == "relative":
+        return jnp.tanh(10 * (step.astype(jnp.float32) / num_steps - jnp.array(FRACTIONS, jnp.float32)))
     return jnp.tanh(step.astype(jnp.float32) / jnp.array(TIME_SCALES, jnp.float32) - 1)
 
 

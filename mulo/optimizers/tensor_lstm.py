@@ -3,12 +3,13 @@
 Source: Metz et al. 2022 (arXiv 2211.09760); the LSTM is Haiku's (gates i, g, f, o; forget bias +1).
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mulo.optimizers.accumulators import Accumulators
+from mulo.optimizers.accumulators import Accumulators, in_units, per_unit
 from mulo.optimizers.tensor_statistics import statistics
 from mulo.sharding import Shard
 from mulo.trees import Weight
@@ -58,6 +59,13 @@ def weights(hidden: int, param_inits: int) -> TensorLSTM:
     return TensorLSTM._make([*linears, state])
 
 
+def at_constants(lstm: TensorLSTM, control: float) -> TensorLSTM:
+    """Random weights made to give all mixing weights as `control` and all step sizes as 1, plus a tenth of before."""
+    controls = Linear(0.1 * lstm.controls.w, jnp.full_like(lstm.controls.b, control))
+    step_size = Linear(0.1 * lstm.step_size.w, jnp.ones_like(lstm.step_size.b))
+    return lstm._replace(controls=controls, step_size=step_size)
+
+
 def initial_state(lstm: TensorLSTM, tensors: int) -> LSTMState:
     """One copy of the learned initial state per tensor."""
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (tensors, x.shape[1])), lstm.initial)
@@ -73,14 +81,15 @@ def apply(lstm: TensorLSTM, inputs: Array, state: LSTMState) -> tuple[Array, Arr
     return lstm.controls(hidden), lstm.step_size(hidden)[:, 0], LSTMState(hidden, cell)
 
 
-def inputs(shared: Array, params: Params, tensors: Any, shards: Any) -> Array:
+def inputs(shared: Array, params: Params, tensors: Any, shards: Any, scale_free: bool) -> Array:
     """[tensors, 30]: the shared inputs (fraction left, loss features) and each tensor's own statistics."""
-    own = jnp.stack(jax.tree.leaves(jax.tree.map(_statistics, params, tensors, shards)))
+    own = jnp.stack(jax.tree.leaves(jax.tree.map(partial(_statistics, scale_free), params, tensors, shards)))
     return jnp.concatenate([jnp.broadcast_to(shared, (len(own), len(shared))), own], axis=1)
 
 
-def _statistics(p: Array, state: Accumulators, shard: Shard) -> Array:
+def _statistics(scale_free: bool, p: Array, state: Accumulators, shard: Shard) -> Array:
     """[12]: mean rms 1, rank one-hot 5, momentum variance 3, rms variance 3 (around the momentum's mean)."""
+    state = in_units(state, per_unit(state, shard)) if scale_free else state
     means = statistics(p.astype(jnp.float32), state, shard)
     # The published code scales the moments by 1/rms(p) first, which scales these means by it or by its square.
     squared = 1 / jnp.maximum(1e-9, means.parameter)

@@ -42,6 +42,8 @@ class Rule:
     """Gradient entries are clipped to ± this."""
     zero_non_finite: bool = False
     """Gradient entries that are not finite count as 0."""
+    scale_free: bool = False
+    """Features are those of the gradient in units of its own size (`accumulators.unit`)."""
 
 
 def update(
@@ -92,7 +94,7 @@ def _jax(
     def output(direction: Array, magnitude: Array, *_: Array) -> Array:
         return direction * jnp.exp(rule.exp_mult * magnitude) if rule.exp_mult else direction
 
-    inputs = accumulators.inputs(gradient, p, state, shard)
+    inputs = accumulators.inputs(gradient, p, state, shard, rule.scale_free)
     return per_parameter_mlp.apply(mlp, rule.features, inputs, output, rule.normalizer._replace(shard=shard)), state
 
 
@@ -121,6 +123,7 @@ def _native(
         velo=np.int64(rule.velo),
         last_two=np.int64(rule.normalizer.axes is not None),
         zero_non_finite=np.int64(rule.zero_non_finite),
+        scale_free=np.int64(rule.scale_free),
         moment_eps=np.float32(rule.moment_eps),
         vector_eps=np.float32(rule.vector_eps),
         normalizer_eps=np.float32(rule.normalizer.eps),

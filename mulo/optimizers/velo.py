@@ -32,8 +32,9 @@ class VeLO(PerParameterMLP):
     """Factor on the mixed weights: 100 in SP, 1 in µP."""
     param_scale_mult: bool = False
     """Scales each tensor's step by the RMS of its parameters: on in SP; off in µP, where it stops zero tensors."""
-    step_mult: float = setting(0.001, above=0)
     exp_mult: float = setting(0.001, low=0)
+    normalize_step: bool = False
+    """Gives the direction of every tensor RMS 1, before the LSTM's step size and λ1."""
 
     def moments(self) -> Mapping[type, tuple[str, ...]]:
         """Those of every per-parameter MLP; the LSTM's state is none."""

@@ -5,6 +5,8 @@ out of `param_inits` copies; the MLP then moves every parameter. The LSTM sees t
 the MLP those of after it.
 """
 
+import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,14 +20,19 @@ from mulo.optimizers import accumulators, loss_features, per_parameter_mlp, tens
 from mulo.optimizers.accumulators import MOMENT_EPS, Accumulators, Decays, TensorInputs
 from mulo.optimizers.loss_features import LossFeatureState
 from mulo.optimizers.per_parameter_mlp import MLPWeights
+from mulo.optimizers.scaling import by_path
+from mulo.optimizers.steps import moves
 from mulo.optimizers.tensor_lstm import LSTMState, TensorLSTM
 from mulo.optimizers.tensor_update import Rule
 from mulo.optimizers.transformation import required
 from mulo.optimizers.velo import VeLO
+from mulo.placement import laid_out_alike
 from mulo.sharding import Shard, Shards
-from mulo.types import Array, Multipliers, Params, Theta
+from mulo.types import Array, Multiplier, Multipliers, Params, Theta
 
 FEATURES = 30
+ADAM_FEATURE = 7
+"""Which feature is m · rsqrt(v) with β 0.9."""
 OUTPUTS = 3
 """Direction, magnitude, and one that nothing reads; it is part of every stored θ."""
 NORMALIZER = per_parameter_mlp.Normalizer(1e-5)
@@ -50,16 +57,19 @@ def initial(optimizer: VeLO, key: Array) -> Theta:
     """Fresh θ: truncated normal weights of std 1/√fan_in, zero biases and LSTM state."""
     copies = (optimizer.param_inits,)
     mlp = per_parameter_mlp.weights(FEATURES, optimizer.hidden_size, OUTPUTS, copies)
-    return trees.draw_weights(
+    theta = trees.draw_weights(
         key, {"mlp": mlp, "lstm": tensor_lstm.weights(optimizer.lstm_hidden_size, optimizer.param_inits)}
     )
+    if optimizer.start == "random":
+        return theta
+    mlp = per_parameter_mlp.at_adam(theta["mlp"], ADAM_FEATURE, optimizer.normalize_step)
+    return {"mlp": mlp, "lstm": tensor_lstm.at_constants(theta["lstm"], 1 / optimizer.interp_mult)}
 
 
 def scale_by_velo(
     optimizer: VeLO, theta: Theta, num_steps: Array, multipliers: Multipliers
 ) -> optax.GradientTransformationExtraArgs:
     """The steps of the mixed MLPs; `update` needs `value=loss`."""
-    del multipliers
     rule = rule_of(optimizer)
 
     def init_fn(params: Params) -> VeLOState:
@@ -79,18 +89,24 @@ def scale_by_velo(
         del extra
         loss, laid_out = required(value, "value", optimizer.name), sharding.by_path(shards, updates)
         loss_state, loss_inputs = loss_features.update(state.loss, loss, num_steps)
-        elapsed = state.step.astype(jnp.float32) / num_steps - jnp.array(TIMES, jnp.float32)
-        shared = jnp.concatenate([jnp.tanh(10 * elapsed), loss_inputs])
-        inputs = tensor_lstm.inputs(shared, params, state.tensors, laid_out)
+        shared = jnp.concatenate([time_features(state.step, num_steps), loss_inputs])
+        inputs = tensor_lstm.inputs(shared, params, state.tensors, laid_out, optimizer.scale_free)
         mlps, rates, lstm = _mix(optimizer, theta, inputs, state.lstm)
         order = jax.tree.unflatten(jax.tree.structure(updates), range(len(rates)))
+        step = moves(optimizer, theta, num_steps, state.step, optimizer.normalize_step)
+        known = by_path(multipliers, updates)
 
-        def move(g: Array, p: Array, old: Accumulators, i: int, shard: Shard) -> tuple[Array, Accumulators]:
+        def move(
+            g: Array, p: Array, old: Accumulators, i: int, shard: Shard, c: Multiplier
+        ) -> tuple[Array, Accumulators]:
             mlp = jax.tree.map(lambda weights: weights[i], mlps)
-            step, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old, shard=shard)
-            return -rates[i] * _scale(optimizer, p, shard) * step, accumulated
+            direction, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old, shard=shard)
+            factor = rates[i] * _scale(optimizer, p, shard)
+            return laid_out_alike(partial(step, c=c, shard=shard, factor=factor), (direction, p), g), accumulated
 
-        moved, tensors = trees.unzip(jax.tree.map(move, updates, params, state.tensors, order, laid_out), updates)
+        moved, tensors = trees.unzip(
+            jax.tree.map(move, updates, params, state.tensors, order, laid_out, known), updates
+        )
         return moved, VeLOState(tensors, lstm, loss_state, state.step + 1)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
@@ -109,8 +125,8 @@ def _mix(optimizer: VeLO, theta: Theta, inputs: Array, state: LSTMState) -> tupl
 
 def _scale(optimizer: VeLO, p: Array, shard: Shard) -> Array | float:
     if not optimizer.param_scale_mult:
-        return optimizer.step_mult
-    return optimizer.step_mult * jnp.sqrt(shard.mean(jnp.square(p)) + SCALE_EPS)
+        return 1.0
+    return jnp.sqrt(shard.mean(jnp.square(p)) + SCALE_EPS)
 
 
 def rule_of(optimizer: VeLO) -> Rule:
@@ -122,12 +138,18 @@ def rule_of(optimizer: VeLO) -> Rule:
         moment_eps=MOMENT_EPS,
         vector_eps=0.0,
         exp_mult=optimizer.exp_mult,
-        clip=GRADIENT_CLIP,
+        clip=math.inf if optimizer.scale_free else GRADIENT_CLIP,
+        scale_free=optimizer.scale_free,
     )
 
 
 def _decays() -> Decays:
     return Decays.of([0.9, 0.99, 0.999], [0.999], [0.9, 0.99, 0.999])
+
+
+def time_features(step: Array, num_steps: Array) -> Array:
+    """[9], of the fraction of the training that is done."""
+    return jnp.tanh(10 * (step.astype(jnp.float32) / num_steps - jnp.array(TIMES, jnp.float32)))
 
 
 def tensor_features(given: TensorInputs) -> list[Array]:
@@ -140,7 +162,9 @@ def features_with(given: TensorInputs, moment_eps: float) -> list[Array]:
     g, m, v = given.gradient, given.state.momentum, given.state.second_moment
     root = rsqrt(v + moment_eps)
     factored = accumulators.factored_features(given, vector_eps=0.0)
-    small = jnp.clip(g, -SMALL_CLIP, SMALL_CLIP)
+    # ± 0.1 of the gradient itself, whatever units it is given in: this one feature depends on the gradient's scale.
+    limit = SMALL_CLIP * given.per_unit
+    small = jnp.clip(g, -limit, limit)
     own = [g, small, given.parameter, m, v, m * root, root, factored.gradient, g * root]
     return [*own, *factored[1:]]
 

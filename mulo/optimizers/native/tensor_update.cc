@@ -37,7 +37,8 @@ constexpr int64_t kChunk = 4096;          // entries of a chunk, at least
 constexpr int64_t kChunks = 64;           // chunks of a tensor, at most
 constexpr int64_t kThreadedWork = 8192;   // entries below which threads cost more than they bring
 constexpr int64_t kLongLine = 32;         // a matrix with at least this many columns is walked line by line
-constexpr float kSquareFloor = 1e-30f, kFloor = 1e-9f, kRowMeanEps = 1e-9f, kFactorEps = 1e-8f, kSmallClip = 0.1f;
+constexpr float kSquareFloor = 1e-30f, kFloor = 1e-9f, kRowMeanEps = 1e-9f, kFactorEps = 1e-8f, kSmallClip = 0.1f,
+                kUnitFloor = 1e-36f;
 
 // Planes that vary along all dimensions, then those of rows and columns.
 enum Plane { kG = 0, kP = 1, kM = 2, kV = 5, kMRoot = 6, kRoot = 9, kGFactor = 10, kMFactor = 13, kSmall = 16, kGRoot = 17 };
@@ -50,7 +51,7 @@ constexpr int kVeLORows[] = {0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 27, 28, 
 struct Spec {
   std::vector<int64_t> dims;
   int64_t d1, d0;  // axes of the second largest and the largest dimension; -1 for rank < 2
-  bool velo, last_two, zero_non_finite;
+  bool velo, last_two, zero_non_finite, scale_free;
   float moment_eps, vector_eps, normalizer_eps, clip, exp_mult;
   int64_t hidden, outputs;
   // Derived.
@@ -203,6 +204,7 @@ class Step {
 
   void Run() {
     if (s_.d0 >= 0) Moments();
+    else if (s_.scale_free) SetUnit(VectorMeanSquare());
     sums_.assign(s_.Chunks() * s_.planes, 0.0);
     each_(s_.Chunks(), [this](int64_t c) { Accumulate(c); });
     Normalize();
@@ -228,6 +230,9 @@ class Step {
       for (int64_t i = 0; i < width; ++i) sums[i] += sums[c * width + i];
     Move(&sums[0], s_.rows, s_.dims[s_.d0], t_.row_in, t_.row, &row_);
     Move(&sums[s_.rows], s_.cols, s_.dims[s_.d1], t_.col_in, t_.col, &col_);
+    if (s_.scale_free) SetUnit(RowMeanSquare());
+    Roots(s_.rows, &row_);
+    Roots(s_.cols, &col_);
     RowFactors();
     for (int64_t i = 0; i < 3 * s_.cols; ++i) col_.factor[i] = SafeRsqrt(col_.moment[i]);
   }
@@ -241,9 +246,47 @@ class Step {
       for (int64_t i = 0; i < n; ++i) {
         float x = beta * old[k * n + i] + (1 - beta) * (sums[i] / count);
         out[k * n + i] = r->moment[k * n + i] = x;
-        r->root[k * n + i] = Rsqrt(x + kFactorEps);
       }
     }
+  }
+
+  void Roots(int64_t n, Reduced* r) const {
+    for (int64_t i = 0; i < 3 * n; ++i) {
+      r->moment[i] *= per_unit_ * per_unit_;
+      r->root[i] = Rsqrt(r->moment[i] + kFactorEps);
+    }
+  }
+
+  // The slowest factored moment's mean over the tensor; its root is the unit of scale-free features.
+  double RowMeanSquare() const {
+    double total = 0;
+    for (int64_t i = 2 * s_.rows; i < 3 * s_.rows; ++i) total += row_.moment[i];
+    return total / s_.rows;
+  }
+
+  double VectorMeanSquare() const {
+    double total = 0;
+    for (int64_t i = 0; i < s_.size; ++i) {
+      float x = Read(s_, t_.g[i]);
+      total += t_.decays[6] * t_.row_in[2 * s_.size + i] + (1 - t_.decays[6]) * (x * x + kSquareFloor);
+    }
+    return total / s_.size;
+  }
+
+  void SetUnit(double mean_square) { per_unit_ = Rsqrt(float(mean_square) + kUnitFloor); }
+
+  // Gradient and moments in units of the gradient: `per_unit_` is 1 unless features are scale-free.
+  void Rescale(int n, float* x) const {
+    if (per_unit_ == 1.0f) return;
+    const float once = per_unit_, twice = per_unit_ * per_unit_;
+    Multiply(x + kG * kTile, n, once);
+    for (int k = 0; k < 3; ++k) Multiply(x + (kM + k) * kTile, n, once);
+    Multiply(x + kV * kTile, n, twice);
+    for (int k = 0; s_.d0 < 0 && k < 3; ++k) Multiply(x + (s_.full + k) * kTile, n, twice);
+  }
+
+  static inline void Multiply(float* __restrict x, int n, float factor) {
+    for (int j = 0; j < n; ++j) x[j] *= factor;
   }
 
   void RowFactors() {
@@ -271,6 +314,7 @@ class Step {
       int n = TileLength(e, end);
       Gradient(e, n, x);
       MoveMoments(e, n, x);
+      Rescale(n, x);
       Derive(e, n, x, planes);
       for (int f = 0; f < planes; ++f) AddSquares(x + f * kTile, n, lanes + f * kLanes);
       e += n;
@@ -359,9 +403,10 @@ class Step {
     if (s_.velo) {
       const float* __restrict g = x + kG * kTile;
       float* __restrict small = x + kSmall * kTile;
+      const float clip = kSmallClip * per_unit_;
       for (int j = 0; j < n; ++j) {
-        float low = g[j] > kSmallClip ? kSmallClip : g[j];
-        small[j] = low < -kSmallClip ? -kSmallClip : low;
+        float low = g[j] > clip ? clip : g[j];
+        small[j] = low < -clip ? -clip : low;
       }
       Product(g, root, n, x + kGRoot * kTile);
     }
@@ -536,6 +581,7 @@ class Step {
       int n = TileLength(e, end);
       Gradient(e, n, x);
       LoadMoments(e, n, x);
+      Rescale(n, x);
       Derive(e, n, x, inputs);
       const float* lanes = nullptr;
       if (s_.by_line) {
@@ -613,6 +659,7 @@ class Step {
   Reduced row_, col_;
   std::vector<double> sums_;
   std::vector<float> scale_, lanes_;
+  float per_unit_ = 1.0f;
 };
 
 // Runs tasks on the caller and on idle threads of XLA's pool. Helpers that start late find nothing left to do.
@@ -669,8 +716,8 @@ ffi::Error TensorUpdate(ffi::ThreadPool pool, Buffer g, Buffer p, Buffer m, Buff
                         Buffer decays, Buffer w0, Buffer b0, Buffer w1, Buffer b1, Buffer w2, Buffer b2, Result m_out,
                         Result v_out, Result row_out, Result col_out, Result step, ffi::Span<const int64_t> dims,
                         int64_t d1, int64_t d0, int64_t velo, int64_t last_two, int64_t zero_non_finite,
-                        float moment_eps, float vector_eps, float normalizer_eps, float clip, float exp_mult) {
-  Spec spec{{dims.begin(), dims.end()}, d1, d0, velo != 0, last_two != 0, zero_non_finite != 0,
+                        int64_t scale_free, float moment_eps, float vector_eps, float normalizer_eps, float clip, float exp_mult) {
+  Spec spec{{dims.begin(), dims.end()}, d1, d0, velo != 0, last_two != 0, zero_non_finite != 0, scale_free != 0,
             moment_eps, vector_eps, normalizer_eps, clip, exp_mult,
             b0.dimensions().back(), b2.dimensions().back()};
   spec.Derive();
@@ -755,7 +802,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(mulo_tensor_update, TensorUpdate,
                                   .Ret<Buffer>().Ret<Buffer>().Ret<Buffer>().Ret<Buffer>().Ret<Buffer>()
                                   .Attr<ffi::Span<const int64_t>>("dims")
                                   .Attr<int64_t>("d1").Attr<int64_t>("d0").Attr<int64_t>("velo")
-                                  .Attr<int64_t>("last_two").Attr<int64_t>("zero_non_finite")
+                                  .Attr<int64_t>("last_two").Attr<int64_t>("zero_non_finite").Attr<int64_t>("scale_free")
                                   .Attr<float>("moment_eps").Attr<float>("vector_eps")
                                   .Attr<float>("normalizer_eps").Attr<float>("clip").Attr<float>("exp_mult"));
 
