@@ -203,7 +203,7 @@ class PerParameterMLP(Scheduled):
     """Of meta-training. `adam`: the update is m / √v, of RMS 1, plus a tenth of a random network's."""
     scale_free: bool = False
     """Features are read off the gradient in units of its own size. A µP gradient falls as 1/width, and the published
-    features change with it, since they add constants. The feature of VeLO and Celo2 that is clipped at ±0.1 still does."""
+    features change with it, since they add constants. VeLO's and Celo2's feature clipped at ±0.1 still does."""
     step_sizes: bool = False
     """θ holds a step size for every role of a parameter (input, hidden, …), a curve over the training."""
     weight_decay: float = setting(0.0, low=0)

@@ -76,7 +76,7 @@ def scale_by_direction(
     optimizer: Celo2, theta: Theta, num_steps: Array, multipliers: Multipliers
 ) -> optax.GradientTransformationExtraArgs:
     """The learned direction of every tensor, of RMS 1."""
-    timed, rule = optimizer.time_features == "relative", _rule(optimizer)
+    timed, rule = optimizer.time_features == "relative", rule_of(optimizer)
 
     def init_fn(params: Params) -> DirectionState:
         tensors = jax.tree.map(lambda p: accumulators.initial(p, _decays()), params)
@@ -110,7 +110,8 @@ def _normalized(direction: Array, orthogonal: bool, shard: Shard) -> Array:
     return normalized(direction, shard, (-2, -1))
 
 
-def _rule(optimizer: Celo2) -> Rule:
+def rule_of(optimizer: Celo2) -> Rule:
+    """What is static about its update."""
     return Rule(
         tensor_features,
         velo=True,

@@ -1,6 +1,5 @@
 """small_fc_lopt, SP and µP (Metz et al. 2022, arXiv 2203.11860; µLO, arXiv 2406.00153, equation 3 and table 2)."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +15,6 @@ from mulo.optimizers.scaling import by_path
 from mulo.optimizers.small_fc import SmallFC
 from mulo.optimizers.steps import moves
 from mulo.optimizers.tensor_update import Rule
-from mulo.placement import laid_out_alike
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multiplier, Multipliers, Params, Theta
 
@@ -64,7 +62,7 @@ def scale_by_small_fc(
 
         def move(g: Array, p: Array, old: Accumulators, shard: Shard, c: Multiplier) -> tuple[Array, Accumulators]:
             direction, accumulated = tensor_update.update(rule, theta["mlp"], decays, g, p, old, time, shard)
-            return laid_out_alike(partial(step, c=c, shard=shard), (direction, p), g), accumulated
+            return step(direction, p, c, shard), accumulated
 
         moved, tensors = trees.unzip(jax.tree.map(move, updates, params, state.tensors, laid_out, known), updates)
         zeroed = _non_finite(updates, laid_out) if optimizer.zero_non_finite else jnp.int32(0)

@@ -1,6 +1,7 @@
 """From the direction that a learned rule gives to the step that is taken: normalisation, size, weight decay."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,12 +9,13 @@ from jax.lax import rsqrt
 
 from mulo.optimizers.base import PerParameterMLP
 from mulo.optimizers.step_sizes import sizes_of
+from mulo.placement import laid_out_alike
 from mulo.sharding import WHOLE, Shard
 from mulo.types import Array, Multiplier, Theta
 
 RMS_EPS = 1e-9
 
-Move = Callable[[Array, Array, Multiplier, Shard, Array | float], Array]
+Move = Callable[..., Array]
 """From direction, parameter, multiplier, layout and the tensor's own factor to the update without its multiplier."""
 
 
@@ -28,8 +30,9 @@ def moves(optimizer: PerParameterMLP, theta: Theta, num_steps: Array, step: Arra
     size = sizes_of(theta, num_steps, step)
 
     def move(direction: Array, p: Array, c: Multiplier, shard: Shard, factor: Array | float = 1.0) -> Array:
-        direction = normalized(direction, shard) if normalize else direction
-        moved = -rate * size(c, p.ndim) * factor * direction
+        if normalize:
+            direction = laid_out_alike(partial(normalized, shard=shard), (direction,), direction)
+        moved = -(rate * size(c, p.ndim) * factor) * direction
         if not optimizer.weight_decay:
             return moved
         return moved - rate * optimizer.weight_decay * c.weight_decay ** optimizer.power(c, p.ndim) * p

@@ -6,7 +6,6 @@ the MLP those of after it.
 """
 
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +25,6 @@ from mulo.optimizers.tensor_lstm import LSTMState, TensorLSTM
 from mulo.optimizers.tensor_update import Rule
 from mulo.optimizers.transformation import required
 from mulo.optimizers.velo import VeLO
-from mulo.placement import laid_out_alike
 from mulo.sharding import Shard, Shards
 from mulo.types import Array, Multiplier, Multipliers, Params, Theta
 
@@ -102,7 +100,7 @@ def scale_by_velo(
             mlp = jax.tree.map(lambda weights: weights[i], mlps)
             direction, accumulated = tensor_update.update(rule, mlp, _decays(), g, p, old, shard=shard)
             factor = rates[i] * _scale(optimizer, p, shard)
-            return laid_out_alike(partial(step, c=c, shard=shard, factor=factor), (direction, p), g), accumulated
+            return step(direction, p, c, shard, factor), accumulated
 
         moved, tensors = trees.unzip(
             jax.tree.map(move, updates, params, state.tensors, order, laid_out, known), updates

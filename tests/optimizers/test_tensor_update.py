@@ -14,6 +14,7 @@ from benchmarks import straightforward
 from mulo import kernel_library
 from mulo.errors import KernelError
 from mulo.optimizers import (
+    Celo2,
     SmallFC,
     VeLO,
     accumulators,
@@ -29,7 +30,7 @@ from mulo.optimizers import (
 RULES = {
     "small_fc": (small_fc_rule.rule_of(SmallFC()), 39, 2),
     "velo": (velo_rule.rule_of(VeLO(exp_mult=0.1)), 30, 3),
-    "celo2": (celo2_rule._rule(), 30, 3),
+    "celo2": (celo2_rule.rule_of(Celo2()), 30, 3),
 }
 HIDDEN = {"small_fc": (4, 8, 32), "velo": (4, 5), "celo2": (8, 12)}
 CASES = [(name, hidden) for name, sizes in HIDDEN.items() for hidden in sizes]
