@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import optax
 
 from mulo.optimizers.scaling import by_path
-from mulo.parametrization import Role
 from mulo.types import Array, Multiplier, Multipliers, Params
 
-ROLES = tuple(role.value for role in Role)
+ROLES = ("input", "hidden", "output", "bias")
+"""Embeddings are input matrices and gains of norms are biases here: networks of meta-training may have neither."""
+_SHARED = {"embedding": "input", "norm": "bias"}
 GAIN = 5.0
 """Weights are small, as all of θ is; a size is exp of this times a sum of them."""
 
@@ -28,7 +29,8 @@ def initial() -> Array:
 
 def role_of(multiplier: Multiplier, rank: int) -> int:
     """Row of a parameter; of an unknown role it is that of hidden matrices or of biases, by the rank."""
-    return ROLES.index(multiplier.role or ("hidden" if rank >= 2 else "bias"))
+    role = multiplier.role or ("hidden" if rank >= 2 else "bias")
+    return ROLES.index(_SHARED.get(role, role))
 
 
 def sizes(weights: Array, step: Array, num_steps: Array) -> Array:
