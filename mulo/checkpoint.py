@@ -241,9 +241,10 @@ class CheckpointWriter:
         self._last.close()
         self._best.close()
 
-    def save(self, step: int, theta: "Theta", state: Any) -> None:
-        """Writes a training checkpoint; returns when it is on disk."""
-        self._write(self._last, step, {"theta": theta, "state": state}, keep=_KEEP_LAST)
+    def save(self, step: int, theta: "Theta", state: Any = None) -> None:
+        """Writes a training checkpoint, or θ alone where there is no state; returns when it is on disk."""
+        items = {"theta": theta} if state is None else {"theta": theta, "state": state}
+        self._write(self._last, step, items, keep=_KEEP_LAST)
 
     def save_best(self, step: int, theta: "Theta") -> None:
         """Writes θ and its settings alone, replacing the best so far."""

@@ -1,4 +1,4 @@
-"""Settings of evaluations: the grid of networks, what stands beside θ, and how baselines are tuned."""
+"""Settings of evaluations: the grid of networks, what stands beside θ, and how optimizers are tuned."""
 
 import math
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """How mode=main tunes a baseline, which has no θ to meta-train, before it is evaluated (µLO, section 5)."""
+    """How mode=main tunes a baseline, or a learned optimizer with its θ, before it is evaluated (µLO, section 5)."""
 
     width: int | None = setting(None, low=1)
     """Where settings are compared; what is best there is carried over to all widths. null: the task's largest."""
@@ -63,7 +63,9 @@ class TuningConfig:
     settings_at_once: int = setting(16, low=1)
     """Settings that are trained in one program; fewer need less memory."""
     grid: dict[str, list[float]] = field(default_factory=lambda: {"learning_rate": [1e-4, 1e-3, 1e-2, 1e-1]})
-    """Values of the baseline's tunable settings, each tried with each of the others; what is left out keeps its own."""
+    """Values of tunable settings, each tried with each of the others; what is left out keeps its own. Those of
+    baselines (`learning_rate`, `b1`, …) and of learned optimizers (`step_mult`, Celo2's `vector_mult`) may stand side
+    by side: the other kind's are passed over. A learned optimizer of which none is named is not tuned."""
 
     def check_together(self, prefix: str) -> None:
         """Nothing can be tried of no values."""

@@ -53,7 +53,8 @@ class RecipeConfig:
     name: str = "quick"
     estimator: str = setting("pes", choices=ESTIMATORS)
     """How the meta-gradient is estimated: `mulo.meta.estimators` says what each does."""
-    outer_steps: int = setting(500, low=1)
+    outer_steps: int = setting(500, low=0)
+    """0: θ as meta-training would start with it."""
     truncation: int = setting(20, low=1)
     """Inner steps per truncation, between two meta-gradients."""
     min_length: int = setting(40, low=1)

@@ -68,7 +68,7 @@ class Config:
     """The whole configuration of one job."""
 
     mode: str = setting("main", choices=MODES)
-    """`main` meta-trains, or tunes a baseline, then evaluates; the others do one thing."""
+    """`main` meta-trains θ, tunes what `tuning.grid` names, then evaluates; the others do one thing."""
     name: str | None = None
     """The method: what results call the optimizer, such as µLO_M; null: the optimizer's name."""
     scale: str | None = setting(None, choices=SCALES)
@@ -111,7 +111,7 @@ class Config:
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         _check_belongs("report.of", self.report.of, self.mode, needed=("report",))
         self._check_meta_trained_check(learned)
-        self._check_grid(learned)
+        self._check_grid()
         if self.name is not None and not set(self.name).isdisjoint("/\\\n"):
             raise ConfigError.value("name", self.name, "a word without slashes")
         if self.scale is not None and self.sweep.name is None:
@@ -132,11 +132,16 @@ class Config:
                 "through evaluation.baselines, are tuned in mode=main, or stand alone in mode=evaluate."
             )
 
-    def _check_grid(self, learned: bool) -> None:
-        """Tuning tries what the baseline's θ holds, within the settings' own ranges."""
-        for name, values in {} if learned or self.mode != "main" else self.tuning.grid.items():
-            if name not in self.optimizer.tunable:
-                allowed = f"any of {', '.join(self.optimizer.tunable)} for optimizer={self.optimizer.name}"
+    def _check_grid(self) -> None:
+        """Tuning tries the optimizer's own settings, within their ranges; a grid may serve the other kind too."""
+        own, learned = self.optimizer.tunable, self.optimizer.learned
+        known: list[Any] = list(Schemas("optimizer").values())
+        passed_over = {name for schema in known if schema.learned != learned for name in schema.tunable} - set(own)
+        for name, values in self.tuning.grid.items() if self.mode == "main" else ():
+            if name in passed_over:
+                continue
+            if name not in own:
+                allowed = f"any of {', '.join(own) or 'no settings'} for optimizer={self.optimizer.name}"
                 raise ConfigError.value("tuning.grid", name, allowed)
             for value in values:
                 check(replace(self.optimizer, **{name: value}), "tuning.grid.")
@@ -153,6 +158,17 @@ class Config:
     def meta_trains(self) -> bool:
         """Whether the job meta-trains a θ, or goes on with one."""
         return self.optimizer.learned and (self.mode in ("main", "meta_train") or self.coordinate_check.meta_train)
+
+    @property
+    def grid(self) -> dict[str, list[float]]:
+        """The values that mode=main tries of the optimizer's settings; empty: it is not tuned."""
+        grid: dict[str, list[float]] = self.optimizer.grid(self.tuning.grid)
+        return grid
+
+    @property
+    def tunes(self) -> bool:
+        """Whether the job tries settings of its optimizer before it evaluates."""
+        return self.mode == "main" and bool(self.grid)
 
     def data_of(self, part: TaskBase) -> DataConfig:
         """What one architecture of the task learns from."""

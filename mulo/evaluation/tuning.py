@@ -1,4 +1,4 @@
-"""Tuning of a baseline: every combination of its settings trains a network, many of them in one program."""
+"""Tuning of an optimizer: every combination of its settings trains a network, many of them in one program."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from mulo.evaluation.rollout import rollout
 from mulo.types import Array, LearnedOptimizer, Task, Theta
 
 Settings = dict[str, float]
-"""One value of each setting that θ of a baseline holds."""
+"""One value of each setting that is tried."""
 
 
 def combinations(grid: dict[str, list[float]]) -> list[Settings]:
@@ -47,14 +47,17 @@ def try_settings(
     num_steps: int,
     seeds: int,
     key: Array,
+    theta_of: Callable[[Settings], Theta] = baseline_theta,
     on_progress: Callable[[int, float], None] = lambda done, loss: None,
 ) -> pd.DataFrame:
     """Trains `seeds` networks for `num_steps` steps under each of these settings, all in one program.
 
+    `theta_of` gives the optimizer's θ that holds settings.
+
     Returns:
         A row per training: its settings as text, seed, split (`train`), loss over fixed examples at the end, status.
     """
-    thetas = jax.tree.map(lambda *values: jnp.stack(values), *map(baseline_theta, settings))
+    thetas = jax.tree.map(lambda *values: jnp.stack(values), *map(theta_of, settings))
     run = partial(rollout, task, optimizer, thetas, settings=len(settings))
     rows = run(num_steps=num_steps, seeds=seeds, key=key, on_progress=on_progress).rows()
     rows = rows[rows.split == "train"].reset_index(drop=True)

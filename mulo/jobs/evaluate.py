@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from mulo import checkpoint, randomness
 from mulo.config import Config
@@ -13,17 +13,25 @@ from mulo.jobs.context import JobContext
 from mulo.jobs.gather import gather
 from mulo.jobs.job_folders import JobFolder
 from mulo.jobs.networks import evaluated
-from mulo.optimizers import with_state_dtype
+from mulo.optimizers import Optimizer, with_state_dtype
 from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.progress import progress
 from mulo.reporting.record import write_up_job
 from mulo.types import LayeredTask, Theta
 
-ThetaOf = Callable[[LayeredTask], Theta]
-"""θ that trains a network: the same for all, or of a baseline the one tuned for it."""
+
+class Prepared(NamedTuple):
+    """An optimizer that is ready to train a network."""
+
+    optimizer: Optimizer
+    theta: Theta
 
 
-def evaluate(job: JobContext, theta_of: ThetaOf) -> None:
+PreparedFor = Callable[[LayeredTask], Prepared]
+"""The job's optimizer for a network: the same for all, or the one tuned for it."""
+
+
+def evaluate(job: JobContext, prepared_for: PreparedFor) -> None:
     """Runs the grid, prints its tables, writes results.csv, curves.npz and both figures into the job's folder.
 
     Several architectures have a folder each inside it.
@@ -32,7 +40,7 @@ def evaluate(job: JobContext, theta_of: ThetaOf) -> None:
         Interrupted: a stop was requested; finished runs are kept.
     """
     config, folder, console, stop = job.config, job.folder, job.console, job.stop
-    parts, runs = config.evaluated.task.parts, _runs(config, theta_of)
+    parts, runs = config.evaluated.task.parts, _runs(config, prepared_for)
     for part in parts:
         into = folder if len(parts) == 1 else folder / part.architecture
         stored = StoredRuns(into, config.evaluated.data_of(part).name, config.seed)
@@ -79,19 +87,20 @@ def _in_words(runs: Sequence[Run], seeds: int) -> str:
     return f"{names} on {label_of_family(tasks[0].architecture)} of {sizes}, {steps} steps, {seeds} seeds"
 
 
-def _runs(config: Config, theta_of: ThetaOf) -> list[Run]:
-    settings, runs = config.evaluation, []
-    known: list[ThetaOf] = [theta_of]
-    if settings.sp_twin is not None:
-        twin = checkpoint.load(settings.sp_twin).theta
-        known.append(lambda task: twin)
+def _runs(config: Config, prepared_for: PreparedFor) -> list[Run]:
+    runs = []
     for index, (chosen, tasks) in enumerate(evaluated(config)):
-        optimizer = with_state_dtype(chosen, config.state_dtype)
-        # A baseline's θ holds its settings.
-        fixed = None if index < len(known) else optimizer.init(randomness.root(0))
+        of = prepared_for if index == 0 else _as_configured(chosen, config.evaluation.sp_twin if index == 1 else None)
         name = config.method if index == 0 else chosen.name
-        for num_steps in settings.all_horizons:
+        for num_steps in config.evaluation.all_horizons:
             for task in tasks:
-                theta = known[index](task) if fixed is None else fixed
-                runs.append(Run(name, task.parametrization.name, task, optimizer, theta, num_steps))
+                optimizer, theta = of(task)
+                trains = with_state_dtype(optimizer, config.state_dtype)
+                runs.append(Run(name, task.parametrization.name, task, trains, theta, num_steps))
     return runs
+
+
+def _as_configured(optimizer: Optimizer, path: str | None) -> PreparedFor:
+    """With θ of a checkpoint where there is one; else with a fresh θ, which of a baseline holds its settings."""
+    theta = checkpoint.load(path).theta if path is not None else optimizer.init(randomness.root(0))
+    return lambda task: Prepared(optimizer, theta)

@@ -93,30 +93,38 @@ def _checkpoint(job: JobFolder) -> checkpoint.Meta | None:
 
 
 def _trained(config: Config, meta: checkpoint.Meta | None) -> dict[str, list[int]]:
-    """Widths by architecture; none of a baseline."""
+    """Widths by architecture; none of a baseline, or of a θ that was not meta-trained."""
     task = config.task
     if config.mode != "main":
         if meta is None:
             return {}
         task = parse_group("task", meta.config["task"])
-    elif not config.optimizer.learned:
+    elif not config.optimizer.learned or config.recipe.outer_steps == 0:
         return {}
     return {part.architecture: part.all_widths for part in task.parts}
 
 
 def _preparation(job: JobFolder) -> Preparation:
-    tuning, shared = job.folder / "tuning.csv", job.folder / "theta.json"
-    if tuning.exists():
-        table = RESULTS.read(tuning, settings=None)
-        tried = ["task", "width", *(name for name in table if name not in RESULTS.columns)]
-        return Preparation("tuning", preparation_time.read(job.folder), settings=len(table.drop_duplicates(tried)))
+    """Of a meta-training that jobs share, `preparation_time` holds the tuning that followed it alone."""
+    shared, here = job.folder / "theta.json", preparation_time.read(job.folder)
+    settings = _tried(job.folder / "tuning.csv")
     if shared.exists():
         noted = json.loads(shared.read_text("utf-8"))
-        name = Path(noted["directory"]).name
-        return _meta_training(job, Preparation("meta-training", noted["seconds"], name), _theta_folder(job, noted))
+        name, seconds = Path(noted["directory"]).name, noted["seconds"] + here
+        return _meta_training(
+            job, Preparation("meta-training", seconds, name, settings=settings), _theta_folder(job, noted)
+        )
     if job.config.mode == "main" and job.config.optimizer.learned:
-        return _meta_training(job, Preparation("meta-training", preparation_time.read(job.folder) or None), job.folder)
-    return Preparation()
+        return _meta_training(job, Preparation("meta-training", here or None, settings=settings), job.folder)
+    return Preparation() if settings is None else Preparation("tuning", here, settings=settings)
+
+
+def _tried(tuning: Path) -> int | None:
+    """How many settings were tried, over all networks; None where none were."""
+    if not tuning.exists():
+        return None
+    table = RESULTS.read(tuning, settings=None)
+    return len(table.drop_duplicates(["task", "width", *(name for name in table if name not in RESULTS.columns)]))
 
 
 def _theta_folder(job: JobFolder, noted: Mapping[str, Any]) -> Path:

@@ -24,10 +24,10 @@ def check(config: Config) -> None:
     if available is None:
         return
     platform = memory.this_platform(config.state_dtype, config.evaluation.model_devices)
-    if config.meta_trains:
+    if config.meta_trains and config.recipe.outer_steps:
         devices = particle_mesh(config.recipe.pairs).size
         check_meta_training(config, networks.trained(config), platform, available, devices)
-    elif config.mode == "main":
+    if config.tunes:
         advice = (
             f"Choose fewer than tuning.settings_at_once={config.tuning.settings_at_once}, or a smaller tuning.width."
         )
@@ -43,7 +43,7 @@ def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Pea
     if config.meta_trains:
         footprints = trainings(networks.trained(config), platform)
         named["meta-training"] = memory.meta_training(footprints, config.recipe, platform, devices)
-    elif config.mode == "main":
+    if config.tunes:
         named["tuning"] = tuning_peak(config, platform)[0]
     if config.mode in ("main", "evaluate"):
         named["evaluation"] = evaluation_peak(config, platform)[0]
@@ -97,7 +97,7 @@ def evaluation_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
 def tuning_peak(config: Config, platform: Platform) -> tuple[Peak, str]:
     """Of the settings that are tried at the same time, on the largest network."""
     tuning = config.tuning
-    settings = min(tuning.settings_at_once, math.prod(map(len, tuning.grid.values())))
+    settings = min(tuning.settings_at_once, math.prod(map(len, config.grid.values())))
     return _largest([networks.tuning_of(config)], settings * tuning.seeds, platform)
 
 

@@ -37,6 +37,8 @@ def meta_train(job: JobContext) -> Theta:
     """
     config, folder = job.config, job.folder
     trainer = make_trainer(config)
+    if config.recipe.outer_steps == 0:
+        return _initial(job, trainer)
     state = _resume(trainer, folder)
     done, total = int(state.step), config.recipe.outer_steps
     if distributed.leads():
@@ -57,6 +59,15 @@ def meta_train(job: JobContext) -> Theta:
         )
     _say_outcome(job)
     return state.theta
+
+
+def _initial(job: JobContext, trainer: Trainer) -> Theta:
+    """θ before the first outer step, in a checkpoint of step 0."""
+    theta = trainer.initial_theta()
+    with checkpoint.CheckpointWriter(job.folder, job.config.optimizer, to_dict(job.config)) as writer:
+        writer.save(0, theta)
+    job.console.print(f"recipe.outer_steps=0: θ of {job.config.optimizer.name} is a fresh one.")
+    return theta
 
 
 def _resume(trainer: Trainer, folder: Path) -> TrainerState:

@@ -53,7 +53,7 @@ def evaluated(config: Config) -> list[Assignment]:
 
 
 def tuning_of(config: Config) -> Assignment:
-    """A baseline with the networks on which its settings are tried: of one width, of an oracle's every width."""
+    """The optimizer with the networks on which its settings are tried: of one width, of an oracle's every width."""
     evaluated, tasks = config.evaluated, []
     for part in evaluated.task.parts:
         tuned = widths(evaluated, part) if config.tuning.each_width else [tuned_width(config, part)]

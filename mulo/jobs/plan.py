@@ -39,13 +39,13 @@ def plan(config: Config, console: Console) -> int:
 
 
 def make_plan(config: Config) -> Plan:
-    """Counts the whole job: meta-training with its validations, unless the optimizer has no θ, and the evaluation."""
+    """Counts the whole job: meta-training with its validations, of an optimizer with θ; tuning; the evaluation."""
     trained, evaluated = networks.trained(config), networks.evaluated(config)
     platform, device, available = _where(config)
     clock, assumptions = _clock(config, trained, platform, available)
     learned = config.optimizer.learned
     phases = planning.meta_training(trained, config.recipe, clock) if learned else []
-    if not learned:
+    if config.grid:
         phases.append(planning.phase("tuning", [networks.tuning_of(config)], _tuning_steps(config), clock))
     steps = sum(config.evaluation.all_horizons) * config.evaluation.seeds
     phases.append(planning.phase("evaluation", evaluated, steps, clock))
@@ -63,7 +63,7 @@ def make_plan(config: Config) -> Plan:
 
 def _tuning_steps(config: Config) -> int:
     tuning = config.tuning
-    return math.prod(map(len, tuning.grid.values())) * tuning.seeds * tuning.num_steps
+    return math.prod(map(len, config.grid.values())) * tuning.seeds * tuning.num_steps
 
 
 def _where(config: Config) -> tuple[Platform, str, float | None]:

@@ -1,9 +1,11 @@
-"""mode=main of a baseline: its settings are tuned, as θ of a learned optimizer is meta-trained."""
+"""Tuning in mode=main: of a baseline, which has no θ to be meta-trained, or of a learned optimizer with its θ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,37 +15,57 @@ from mulo.errors import Interrupted, MuloError
 from mulo.evaluation.results import RESULTS
 from mulo.evaluation.tuning import Settings, as_text, baseline_theta, best, combinations, try_settings
 from mulo.jobs.context import JobContext
-from mulo.jobs.evaluate import ThetaOf
+from mulo.jobs.evaluate import Prepared, PreparedFor
 from mulo.jobs.networks import tuned_width, tuning_of
-from mulo.optimizers import with_state_dtype
+from mulo.optimizers import Optimizer, with_state_dtype
+from mulo.optimizers.tuned import Tuned
 from mulo.reporting.progress import progress
-from mulo.types import LayeredTask
+from mulo.types import LayeredTask, Theta
+
+Try = Callable[..., pd.DataFrame]
+"""`try_settings` of the job's optimizer."""
 
 
-def tune(job: JobContext) -> ThetaOf:
-    """Tries the grid on every architecture that is evaluated, writes tuning.csv, and returns the θ of each network.
+def tune(job: JobContext, theta: Theta | None = None) -> PreparedFor:
+    """Tries the grid on every architecture that is evaluated, writes tuning.csv, and returns the best of each network.
 
-    Settings that the file holds are not tried again.
+    Settings that the file holds are not tried again. `theta` is that of a learned optimizer.
 
     Raises:
         Interrupted: a stop was requested; trials are stored.
         MuloError: every setting diverged.
     """
     config, console = job.config, job.console
-    grid = combinations(config.optimizer.grid(config.tuning.grid))
+    grid = combinations(config.grid)
     log, names = TrialLog(job.folder / "tuning.csv", config, list(grid[0])), list(grid[0])
-    tasks = tuning_of(config).tasks
+    tasks, try_ = tuning_of(config).tasks, _try_of(config, theta)
     console.print(f"Tuning {config.method}: {len(grid)} settings on {', '.join(task.name for task in tasks)}.")
-    chosen: dict[tuple[str, int], Settings] = {}
+    chosen: dict[tuple[str, int], Prepared] = {}
     for task in tasks:
-        _try_all(job, task, grid, log)
+        _try_all(job, task, grid, log, try_)
         settings, loss = best(log.of(task), names)
         if not math.isfinite(loss):
             raise MuloError(f"All {len(grid)} settings of tuning.grid diverged on {task.name}.")
         values = ", ".join(f"{name} {value:g}" for name, value in settings.items())
         console.print(f"Best on {task.name}: {values}, training loss {loss:.4f}.", highlight=False)
-        chosen[task.architecture, task.width] = settings
-    return lambda network: baseline_theta(chosen[network.architecture, _tuned_on(config, network)])
+        chosen[task.architecture, task.width] = _prepared(config.optimizer, theta, settings)
+    return lambda network: chosen[network.architecture, _tuned_on(config, network)]
+
+
+def _try_of(config: Config, theta: Theta | None) -> Try:
+    tuning, key = config.tuning, randomness.branch(randomness.root(config.seed), "tuning")
+    run = partial(try_settings, num_steps=tuning.num_steps, seeds=tuning.seeds, key=key)
+    if not config.optimizer.learned:
+        return partial(run, optimizer=with_state_dtype(config.optimizer, config.state_dtype))
+    return partial(run, optimizer=Tuned(config.optimizer, config.state_dtype), theta_of=partial(Tuned.theta, theta))
+
+
+def _prepared(optimizer: Optimizer, theta: Theta | None, settings: Settings) -> Prepared:
+    """A baseline's settings are its θ."""
+    if not optimizer.learned:
+        return Prepared(optimizer, baseline_theta(settings))
+    changes: Any = settings
+    return Prepared(replace(optimizer, **changes), theta)
 
 
 def _tuned_on(config: Config, network: LayeredTask) -> int:
@@ -54,10 +76,8 @@ def _tuned_on(config: Config, network: LayeredTask) -> int:
     return tuned_width(config, part)
 
 
-def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TrialLog") -> None:
-    config, stop = job.config, job.stop
-    tuning, optimizer = config.tuning, with_state_dtype(config.optimizer, config.state_dtype)
-    key = randomness.branch(randomness.root(config.seed), "tuning")
+def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: "TrialLog", try_: Try) -> None:
+    tuning, stop = job.config.tuning, job.stop
     done = log.of(task)[list(grid[0])].to_dict("records")
     missing = [settings for settings in grid if as_text(settings) not in done]
     batches = [missing[i : i + tuning.settings_at_once] for i in range(0, len(missing), tuning.settings_at_once)]
@@ -67,8 +87,7 @@ def _try_all(job: JobContext, task: LayeredTask, grid: Sequence[Settings], log: 
             def on_progress(steps: int, loss: float, before: int = index * tuning.num_steps) -> None:
                 bar.update(before + steps, loss)
 
-            run = partial(try_settings, task, optimizer, batch, num_steps=tuning.num_steps, seeds=tuning.seeds)
-            log.add(task, run(key=key, on_progress=on_progress))
+            log.add(task, try_(task, settings=batch, on_progress=on_progress))
             if stop.requested():
                 raise Interrupted(int(stop.signal_number or 0), f"Stopped; what was tried is saved in {log.path}.")
 

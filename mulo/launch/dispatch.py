@@ -15,7 +15,7 @@ from mulo.files import replacing
 from mulo.jobs import memory, theta_store
 from mulo.jobs.context import JobContext
 from mulo.jobs.coordinate_check import coordinate_check
-from mulo.jobs.evaluate import ThetaOf, evaluate
+from mulo.jobs.evaluate import Prepared, PreparedFor, evaluate
 from mulo.jobs.meta_train import meta_train
 from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
@@ -83,23 +83,30 @@ def _computed(job: JobContext, theta: Theta | None) -> int:
         distributed.leave()
     if job.config.mode == "coordinate_check":
         return coordinate_check(job, theta)
-    if job.config.mode == "evaluate":
-        evaluate(job, lambda task: theta)
-    elif job.config.mode == "main":
-        theta_of_network = (lambda task: theta) if job.config.meta_trains else _tuned(job)
-        evaluate(replace(job, folder=job.folder / "evaluation"), theta_of_network)
+    if job.config.mode == "main":
+        prepared_for = _tuned(job, theta) if job.config.tunes else _for_all(job, theta)
+        evaluate(replace(job, folder=job.folder / "evaluation"), prepared_for)
+    elif job.config.mode == "evaluate":
+        evaluate(job, _for_all(job, theta))
     return 0
 
 
-def _tuned(job: JobContext) -> ThetaOf:
+def _for_all(job: JobContext, theta: Theta) -> PreparedFor:
+    return lambda task: Prepared(job.config.optimizer, theta)
+
+
+def _tuned(job: JobContext, theta: Theta | None) -> PreparedFor:
     with preparation_time.measured(job.folder):
-        return tune(job)
+        return tune(job, theta)
 
 
 def _meta_trained(job: JobContext) -> Theta:
     """Meta-trains θ. Jobs of a sweep share meta-trainings that do not differ."""
     training = theta_store.training_of(job.config)
-    return meta_train(job) if training is job.config else _shared_theta(job, training)
+    if training is not job.config:
+        return _shared_theta(job, training)
+    with preparation_time.measured(job.folder):
+        return meta_train(job)
 
 
 def _shared_theta(job: JobContext, training: Config) -> Theta:

@@ -46,6 +46,8 @@ class Optimizer:
     """By parametrization, settings of the authors' code that differ from the defaults here."""
     scales_inside: ClassVar[bool] = False
     """Whether the rule applies the multipliers itself; else its updates are scaled by them."""
+    tunable: ClassVar[tuple[str, ...]] = ()
+    """Names of the settings that `tuning.grid` may try; they may be traced."""
 
     name: str = ""
     architecture: str = ""
@@ -68,6 +70,10 @@ class Optimizer:
 
         rule = self.rule(theta, at_least_one(num_steps, self.name), multipliers)
         return transformation(rule, multipliers, self)
+
+    def grid(self, values: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+        """The values to try of each of its settings, out of `tuning.grid`; empty: nothing is tuned."""
+        return {name: values[name] for name in self.tunable if name in values}
 
     def evaluation_params(self, state: Any, params: "Params") -> "Params":
         """The parameters to measure and to use: those that are trained, unless the optimizer averages them."""
@@ -143,7 +149,7 @@ class Baseline(Optimizer):
 
     learned: ClassVar[bool] = False
     tunable: ClassVar[tuple[str, ...]] = ("learning_rate", "b1", "b2", "weight_decay")
-    """Names of the settings in θ, which `tuning.grid` may try."""
+    """These are in θ."""
 
     learning_rate: float = setting(1e-3, low=0)
     b1: float = setting(0.9, low=0, below=1)
@@ -190,6 +196,7 @@ class PerParameterMLP(Scheduled):
     entry is counted. Features themselves, tens of operations per entry, are not: hidden layers are hundreds or more.
     """
 
+    tunable: ClassVar[tuple[str, ...]] = ("step_mult",)
     full_features: ClassVar[int]
     """Features that vary along both dimensions of a matrix: what must be multiplied for every entry."""
 

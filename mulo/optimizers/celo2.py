@@ -21,6 +21,7 @@ class Celo2(PerParameterMLP):
         "celo2_mup": Look("µCelo2", "#7B4FA3", "p", "mup"),
         "celo2_sp": Look("Celo2 (SP)", "#CC79A7", "h", "sp"),
     }
+    tunable: ClassVar[tuple[str, ...]] = ("step_mult", "vector_mult")
     full_features: ClassVar[int] = 18
 
     name: str = "celo2_mup"

@@ -64,6 +64,8 @@ def per_outer_step(recipe: RecipeConfig) -> float:
 
 def validation(recipe: RecipeConfig) -> int:
     """Inner steps of all validations of one width: one before meta-training, every `validate_every`, one at its end."""
+    if not recipe.outer_steps:
+        return 0
     times = 1 + math.ceil(recipe.outer_steps / recipe.validate_every)
     unroll = recipe.truncation * max(1, round(recipe.max_length / recipe.truncation))
     return 2 * recipe.pairs * unroll * times

@@ -28,7 +28,7 @@ def test_theta_depends_on_what_decides_it_alone():
         replace(base, name="other"),
         replace(base, sweep=SweepConfig(name="figure/b"), scale="cpu"),
         replace(base, evaluation=EvaluationConfig(widths=[7], seeds=9)),
-        replace(base, tuning=TuningConfig(num_steps=3)),
+        replace(base, tuning=TuningConfig(num_steps=3, grid={"step_mult": [0.1]})),
     ]
     other = [
         replace(base, seed=1),

@@ -19,7 +19,7 @@ class Preparation:
     """What a job's method needed before it was evaluated."""
 
     kind: str = "none"
-    """`meta-training`, `tuning` or `none`."""
+    """`meta-training` (with the tuning that followed it), `tuning` or `none`."""
     seconds: float | None = None
     shared: str | None = None
     """The meta-training's directory, where jobs share one."""
@@ -49,7 +49,7 @@ class Job:
     first_started: str | None = None
     ended: str | None = None
     trained_widths: dict[str, list[int]] = field(default_factory=dict)
-    """By architecture; empty for baselines."""
+    """By architecture; empty for what was not meta-trained, as baselines."""
     preparation: Preparation = field(default_factory=Preparation)
     provenance: dict[str, Any] = field(default_factory=dict)
     theta: str | None = None

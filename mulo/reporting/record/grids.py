@@ -89,14 +89,13 @@ def preparations(record: Record) -> Table:
 
 
 def _kind(job: Job) -> str:
-    prepared = job.preparation
-    if prepared.kind == "meta-training" and prepared.outer_steps is not None:
-        return f"meta-training, {prepared.outer_steps} outer steps"
-    return (
-        f"tuning, {prepared.settings} settings"
-        if prepared.kind == "tuning" and prepared.settings is not None
-        else prepared.kind
-    )
+    prepared, said = job.preparation, []
+    if prepared.kind != "tuning":
+        steps = "" if prepared.outer_steps is None else f", {prepared.outer_steps} outer steps"
+        said.append(f"{prepared.kind}{steps}")
+    if prepared.settings is not None:
+        said.append(f"tuning, {prepared.settings} settings")
+    return "; ".join(said or [prepared.kind])
 
 
 def jobs_not_finished(record: Record) -> Table:
