@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mulo import distributed
+from mulo import checkpoint_arrays, distributed, weights
 from mulo.checkpoint_folders import CHECKSUMS, check_files, checksums, clear, find, keep_last, last_step
 from mulo.config import parse_group
 from mulo.errors import CheckpointError
@@ -75,11 +75,13 @@ def latest(run_dir: Path) -> Meta | None:
 
 
 def read_meta(path: str | Path) -> Meta:
-    """Reads settings and digests of the checkpoint at `path`, quickly and without JAX.
+    """Reads settings and digests of the checkpoint or weights that `path` means, quickly and without JAX.
 
     Raises:
         CheckpointError: missing, damaged, or of a newer format.
     """
+    if file := weights.find(path):
+        return _meta_of(file)
     folder = find(path)
     try:
         raw = json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
@@ -95,8 +97,16 @@ def read_meta(path: str | Path) -> Meta:
         raise CheckpointError(_damaged(folder, error)) from error
 
 
+def _meta_of(file: Path) -> Meta:
+    card = weights.read_card(file)
+    optimizer = parse_group("optimizer", card.optimizer)
+    return Meta(file, optimizer, card.step, card.config, card.digests, card.mulo_version)
+
+
 def _damaged(folder: Path, reason: object) -> str:
     message = str(reason).strip().splitlines()[0][:200] if str(reason).strip() else type(reason).__name__
+    if folder.suffix == weights.SUFFIX:
+        return weights.damaged(folder, message)
     return (
         f"The checkpoint {folder} is damaged or incomplete ({message}). Use another one: a run directory keeps the "
         f"last {_KEEP_LAST} under checkpoints/last and the best under checkpoints/best; move a damaged one away to "
@@ -108,7 +118,8 @@ def load(path: str | Path) -> Loaded:
     """Loads a learned optimizer: its static settings come from the checkpoint and are never retyped.
 
     Args:
-        path: run directory, or a checkpoint folder in it.
+        path: run directory, a checkpoint folder in it, a file that mode=export wrote, or the name of weights that ship
+            with mulo (`mulo.weights.shipped()`).
 
     Raises:
         CheckpointError: missing or damaged.
@@ -127,48 +138,20 @@ def restore(meta: Meta, like: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         CheckpointError: arrays are missing, of other shapes, or not what was written.
     """
-    import jax
-    import orbax.checkpoint as ocp
-
     from mulo import trees
 
-    wanted = jax.tree.map(_target, dict(like))
-    args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()})
+    of = checkpoint_arrays.of_file if meta.path.suffix == weights.SUFFIX else checkpoint_arrays.of_folder
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-            items = reader.restore(meta.path.absolute(), args=args)
+        items = of(meta.path, like)
+    except CheckpointError:
+        raise
     except Exception as error:  # Orbax raises many kinds for damaged files
-        _silence_the_rest()
+        checkpoint_arrays.silence_the_rest()
         raise CheckpointError(_damaged(meta.path, error)) from error
-    for name in wanted:
+    for name in like:
         if trees.digest(items[name]) != meta.digests.get(name):
             raise CheckpointError(_damaged(meta.path, f"the arrays of {name} are not those that were written"))
-    return {name: _fresh(items[name]) for name in wanted}
-
-
-def _fresh(tree: Any) -> Any:
-    """Arrays as JAX makes them; as Orbax returns them they may refuse donation, and are committed to a device.
-
-    From the host, an array goes where `jnp.ones` would go, and from there to whatever it is used beside.
-    """
-    import jax
-
-    copied = jax.jit(lambda x: jax.numpy.copy(x))
-
-    def fresh(array: Any) -> Any:
-        spread = not array.is_fully_addressable
-        return copied(array) if spread else jax.numpy.array(distributed.on_host(array), array.dtype)
-
-    return jax.tree.map(fresh, tree)
-
-
-def _target(like: Any) -> Any:
-    """What Orbax is to make of a stored array: one on this process's first device, or laid out over the processes."""
-    import jax
-
-    spread = isinstance(like, jax.Array) and not like.is_fully_addressable
-    sharding = like.sharding if spread else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(like.shape, like.dtype, sharding=sharding)
+    return {name: checkpoint_arrays.fresh(items[name]) for name in like}
 
 
 def _storable(tree: Any) -> Any:
@@ -181,31 +164,13 @@ def _storable(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x) if getattr(x, "is_fully_addressable", True) else x, tree)
 
 
-def _silence_the_rest() -> None:
-    """Where one array fails, others are under way: they end on a closed event loop, and would print tracebacks."""
-    uncaught, unraisable = sys.excepthook, sys.unraisablehook
-
-    def late(error: BaseException | None) -> bool:
-        return isinstance(error, RuntimeError) and "Event loop is closed" in str(error)
-
-    def on_uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not late(error):
-            uncaught(kind, error, trace)
-
-    def on_unraisable(what: Any) -> None:
-        if not late(what.exc_value):
-            unraisable(what)
-
-    sys.excepthook, sys.unraisablehook = on_uncaught, on_unraisable
-
-
 @contextmanager
 def _reported_once() -> Iterator[None]:
     """While open, and after an error, Orbax's threads do not print what is raised as well."""
     hooks = sys.excepthook, sys.unraisablehook
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    _silence_the_rest()
+    checkpoint_arrays.silence_the_rest()
     yield
     sys.excepthook, sys.unraisablehook = hooks
 

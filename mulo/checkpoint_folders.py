@@ -8,9 +8,11 @@ import json
 import shutil
 from pathlib import Path
 
+from mulo import weights
 from mulo.errors import CheckpointError
 
 CHECKSUMS = "checksums.json"
+_ALLOWED = "Give a run directory, a folder under its checkpoints/, or a .safetensors file of mode=export."
 _UNDER_WAY = ".orbax-checkpoint-tmp"
 """In the names of folders that Orbax has not finished."""
 
@@ -23,7 +25,7 @@ def find(path: str | Path) -> Path:
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist. Give a run directory or a folder under its checkpoints/.")
+        raise CheckpointError(f"{path} does not exist{_not_shipped(path)}. {_ALLOWED}")
     if (path / "meta").is_dir() and _finished(path):
         return path
     last = path / "checkpoints" / "last"
@@ -35,9 +37,15 @@ def find(path: str | Path) -> Path:
             "Start its meta-training again, or give another run directory."
         )
     raise CheckpointError(
-        f"{path} holds no checkpoint: it has neither a meta folder nor checkpoints/last/<step>. "
-        "Give a run directory or a folder under its checkpoints/."
+        f"{path} holds no checkpoint: it has neither a meta folder nor checkpoints/last/<step>. {_ALLOWED}"
     )
+
+
+def _not_shipped(path: Path) -> str:
+    """What a word without a folder could have meant."""
+    if len(path.parts) > 1:
+        return ""
+    return f", and no weights of this name ship with mulo ({', '.join(weights.shipped()) or 'none do'})"
 
 
 def last_step(folder: Path) -> Path | None:

@@ -2,8 +2,9 @@
 
 Modes: `main` (meta-train, evaluate, draw), `meta_train`, `evaluate checkpoint=…`, `coordinate_check`, `parameters` (the
 multipliers of every parameter), `verify reference=…`, `plan` (what meta-training and evaluation would cost), `report
-report.of=…` (a sweep's directory becomes a record). Exit codes: 0 done, 1 a check failed or the disk is full, 2 the
-user's input was refused, 130 and 143 stopped by Ctrl-C or SIGTERM with everything saved.
+report.of=…` (a sweep's directory becomes a record), `export checkpoint=… export.output=…` (θ as two portable files).
+Exit codes: 0 done, 1 a check failed or the disk is full, 2 the user's input was refused, 130 and 143 stopped by Ctrl-C
+or SIGTERM with everything saved.
 """
 
 import os

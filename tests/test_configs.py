@@ -188,7 +188,8 @@ def test_help_lists_every_choice_of_each_group(group, help_text):
 
 def test_a_setting_of_other_modes_is_refused_with_each_mode_named_once():
     with pytest.raises(
-        ConfigError, match=r"checkpoint=x is invalid; expected null unless mode=evaluate or mode=coordinate_check\. The"
+        ConfigError,
+        match=r"checkpoint=x is invalid; expected null unless mode=evaluate or mode=export or mode=coordinate_check\. ",
     ):
         parse({"checkpoint": "x"})
 
@@ -199,6 +200,7 @@ PATHS = {
     "reference": "verify",
     "evaluation.sp_twin": "main",
     "plan.output": "plan",
+    "export.output": "export",
     "report.of": "report",
     "report.into": "main",
     "data.path": "main",
@@ -212,7 +214,8 @@ def with_value(key, value):
     raw = value
     for name in reversed(key.split(".")):
         raw = {name: raw} | ({"name": "lm1b"} if name in ("path", "tokenizer_path") else {})
-    return {"mode": PATHS.get(key, "main"), "task": {"name": "transformer"}} | raw
+    needed = {"checkpoint": "run"} if key.startswith("export.") else {}
+    return {"mode": PATHS.get(key, "main"), "task": {"name": "transformer"}} | needed | raw
 
 
 def value_in(config, key):

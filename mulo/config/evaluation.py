@@ -32,7 +32,7 @@ class EvaluationConfig:
     """By name, the settings of optimizers that stand beside θ; a learned one has a fresh θ. null: none; an entry that
     is null is left out."""
     sp_twin: str | None = setting(None, path=True)
-    """Checkpoint of the same architecture meta-trained under SP, to stand beside a µP one."""
+    """θ of the same architecture meta-trained under SP, to stand beside a µP one; given as `checkpoint` is."""
     model_devices: int = setting(1, low=1)
     """How many devices share each network: parameters, optimizer state and update."""
 

@@ -1,4 +1,4 @@
-"""Settings of the jobs: coordinate check, plan, logger, and the whole configuration."""
+"""Settings of the jobs: coordinate check, plan, export, logger, and the whole configuration."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +12,7 @@ from mulo.config.sweeps import SCALES, ReportConfig, SweepConfig
 from mulo.config.tasks import MLPConfig, TaskBase
 from mulo.errors import ConfigError
 
-MODES = ("main", "meta_train", "evaluate", "coordinate_check", "parameters", "verify", "plan", "report")
+MODES = ("main", "meta_train", "evaluate", "coordinate_check", "parameters", "verify", "plan", "report", "export")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,18 @@ class PlanConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """What mode=export writes of the θ in `checkpoint`: two portable files, its arrays and a card."""
+
+    output: str | None = setting(None, path=True)
+    """The file of the arrays, such as mulo_m.safetensors; the card is mulo_m.json beside it."""
+    results: str | None = setting(None, path=True)
+    """A results.csv whose mean losses go onto the card; null: that of the run's own evaluation, where it has one."""
+    loses: list[str] = setting([])
+    """For the card, in words: where this θ loses."""
+
+
+@dataclass(frozen=True)
 class LoggerConfig:
     """Where metrics go besides metrics.jsonl."""
 
@@ -78,7 +90,8 @@ class Config:
     run_dir: str | None = setting(None, path=True)
     """null: `runs/<optimizer>-<task>-<recipe>-seed<seed>-<hash of the settings>`."""
     checkpoint: str | None = setting(None, path=True)
-    """mode=evaluate and coordinate_check: a run directory, or a folder under its checkpoints/."""
+    """mode=evaluate, coordinate_check and export: a run directory, or a folder under its checkpoints/. The first two
+    also take a file that mode=export wrote, and the name of weights that ship with mulo."""
     reference: str | None = setting(None, path=True)
     """An npz file with Haiku's names: for mode=verify a trajectory to replay; mode=evaluate and coordinate_check take θ
     from it."""
@@ -96,6 +109,7 @@ class Config:
     coordinate_check: CoordinateCheckConfig = field(default_factory=CoordinateCheckConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
@@ -103,13 +117,15 @@ class Config:
         """Options that only some modes read are refused in the others, and required where they are needed."""
         learned = self.optimizer.learned
         # A file's settings replace those of the optimizer, so that even a baseline's may stand here.
-        needed = ("evaluate",) if learned and self.reference is None else ()
+        needed = ("evaluate", "export") if learned and self.reference is None else ("export",)
         _check_belongs("checkpoint", self.checkpoint, self.mode, needed, also=("evaluate", "coordinate_check"))
         _check_belongs(
             "reference", self.reference, self.mode, needed=("verify",), also=("evaluate", "coordinate_check")
         )
         _check_belongs("plan.output", self.plan.output, self.mode, needed=(), also=("plan",))
         _check_belongs("report.of", self.report.of, self.mode, needed=("report",))
+        _check_belongs("export.output", self.export.output, self.mode, needed=("export",))
+        _check_belongs("export.results", self.export.results, self.mode, needed=(), also=("export",))
         self._check_meta_trained_check(learned)
         self._check_grid()
         if self.name is not None and not set(self.name).isdisjoint("/\\\n"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from mulo.config import Config, to_dict
 
-_NO_COLUMNS = ("mode", "name", "scale", "seed", "run_dir", "logger", "distributed", "plan", "report", "sweep")
+_NO_COLUMNS = ("mode", "name", "scale", "seed", "run_dir", "logger", "distributed", "plan", "report", "export", "sweep")
 _COLUMNS = {
     *("task.name", "task.parametrization", "data.name"),
     *(f"evaluation.{key}" for key in ("widths", "depths", "num_steps", "horizons", "seeds", "test_points")),

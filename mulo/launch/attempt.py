@@ -23,7 +23,7 @@ from mulo.process.stopping import stopped_at_once
 from mulo.reporting.progress import wide_console
 
 OUTPUT = "output.txt"
-WITHOUT_DIRECTORY = ("verify", "plan", "report")
+WITHOUT_DIRECTORY = ("verify", "plan", "report", "export")
 _POLL_SECONDS = 1.0
 
 

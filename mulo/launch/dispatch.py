@@ -16,6 +16,7 @@ from mulo.jobs import memory, theta_store
 from mulo.jobs.context import JobContext
 from mulo.jobs.coordinate_check import coordinate_check
 from mulo.jobs.evaluate import Prepared, PreparedFor, evaluate
+from mulo.jobs.export import export
 from mulo.jobs.meta_train import meta_train
 from mulo.jobs.parameters import parameters
 from mulo.jobs.plan import plan
@@ -66,6 +67,8 @@ def _lead(config: Config, console: Console) -> int:
         return verify(config, console)
     if config.mode == "plan":
         return plan(config, console)
+    if config.mode == "export":
+        return export(config, console)
     # A damaged checkpoint is found before anything is made on disk.
     needs_theta = config.mode in ("evaluate", "coordinate_check") and not config.meta_trains
     theta = _given_theta(config) if needs_theta else None

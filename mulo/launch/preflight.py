@@ -9,7 +9,7 @@ from mulo import checkpoint, data
 from mulo.config import Config, parse, to_dict
 from mulo.errors import CheckpointError, ConfigError
 from mulo.exchange.reference_file import read_config, read_groups
-from mulo.jobs import report
+from mulo.jobs import export, report
 from mulo.optimizers import Optimizer
 from mulo.process import run_directory, writable
 from mulo.reporting import wandb_mirror
@@ -40,6 +40,9 @@ def _checked(config: Config, explicit: Collection[str]) -> Config:
     if stored is not None:
         _check_agrees(stored, config.optimizer, explicit)
         config = replace(config, optimizer=stored)
+    if config.mode == "export":
+        export.check(config)
+        return config
     if config.evaluation.sp_twin is not None:
         _check_twin(config)
     if config.mode != "verify":

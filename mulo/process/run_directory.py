@@ -16,7 +16,7 @@ from mulo.files import replacing
 from mulo.process import writable
 
 KEY = "run_dir=<path>"
-_DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan", "sweep", "report")
+_DECIDES_NOTHING = ("mode", "run_dir", "logger", "distributed", "plan", "sweep", "report", "export")
 """Settings that may change between two starts of one run."""
 
 
