@@ -40,7 +40,7 @@ def check(config: Config) -> None:
 def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Peak]:
     """Of the parts of a job of mode=main, meta_train or evaluate, by their names."""
     named = {}
-    if config.meta_trains:
+    if config.meta_trains and config.recipe.outer_steps:
         footprints = trainings(networks.trained(config), platform)
         named["meta-training"] = memory.meta_training(footprints, config.recipe, platform, devices)
     if config.tunes:

@@ -103,7 +103,9 @@ def test_nothing_is_tried_where_the_grid_names_none_of_its_settings(tmp_path):
 
 
 def test_a_plan_counts_the_trials(tmp_path):
-    phases = {phase["name"]: phase["inner_steps"] for phase in planned(raw(tmp_path), tmp_path)["phases"]}
+    plan = planned(raw(tmp_path), tmp_path)
+    phases = {phase["name"]: phase["inner_steps"] for phase in plan["phases"]}
+    assert list(plan["memory"]) == ["tuning", "evaluation"]
     assert phases["tuning"] == 3 * STEPS["seeds"] * STEPS["num_steps"]
     assert phases["meta-training"] == phases["validations"] == 0
 
