@@ -69,6 +69,9 @@ class RecipeConfig:
     """Antithetic pairs (particles) per width."""
     particles_per_batch: int | None = setting(None, low=1)
     """Pairs of a width that advance at the same time; fewer need less memory. null: all at once."""
+    end_weight: float = setting(0.0, low=0)
+    """p: the loss at step t of an unroll of T steps weighs (p+1)·(t/T)^p in the meta-gradient, on average 1. 0: all the
+    same; 2: the end counts most. The meta-loss that is reported is unweighed."""
     loss_clip: float = setting(10.0, above=0)
     """An inner loss above this, or not finite, counts as this in the meta-loss."""
     save_every: int = setting(50, low=1)

@@ -1,6 +1,7 @@
 """Estimators of the meta-gradient from antithetic pairs: PES, NRES, ES-Single, full ES and truncated ES.
 
-All are the mean over particles of ξ·(L⁺ − L⁻)/(2σ²), L the mean loss of a truncation. They differ in ξ and in when
+All are the mean over particles of ξ·(L⁺ − L⁻)/(2σ²), L the mean loss of a truncation, its steps weighed by
+`recipe.end_weight`. They differ in ξ and in when
 particles start. "Unbiased" is meant at a fixed θ, over whole unrolls, for the loss that ε smooths.
 
 - `pes` (Vicol et al. 2021, arXiv 2112.13835): a fresh ε per truncation is added to ξ, the particle's sum since its
@@ -45,6 +46,8 @@ class Losses(NamedTuple):
     """How many were at or above the clip or not finite."""
     non_finite: Array
     steps: Array
+    weighed: Array | None = None
+    """Sum of the clipped losses, each times its weight (`end_weights`); None: they all weigh the same."""
 
 
 class Estimate(NamedTuple):
@@ -52,7 +55,7 @@ class Estimate(NamedTuple):
 
     gradient: Theta
     meta_loss: Array
-    """Mean clipped inner loss over all particles."""
+    """Mean clipped inner loss over all particles, unweighed whatever `recipe.end_weight`."""
     clipped: Array
     """Share of inner losses at or above the clip, the not finite ones included."""
     non_finite: Array
@@ -83,7 +86,7 @@ class Estimator:
         self._data = data or LaidOut(self.mesh)
         started = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
         self.start = jax.jit(shared_out(self.mesh, started, WHOLE, WHOLE, SPLIT))
-        advance = shared_out(self.mesh, self._advance, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
+        advance = shared_out(self.mesh, self._advance, SPLIT, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
         self._compiled: Any = jax.jit(advance, donate_argnums=1)
         restart = shared_out(self.mesh, partial(restarted, task, optimizer), WHOLE, SPLIT, SPLIT)
         self._renewal: Any = _renewal(recipe)
@@ -94,16 +97,18 @@ class Estimator:
         return initial(self.task, self.optimizer, theta, self.recipe.pairs, self.mesh)
 
     def advance(
-        self, thetas: Theta, training: Training, lengths: Array, keys: Array, index: int, position: int = 0
+        self, thetas: Theta, training: Training, lengths: Array, ages: Array, keys: Array, index: int, position: int = 0
     ) -> tuple[Training, Losses]:
         """One truncation, the `index`-th under these keys, of trainings that each have their own θ, length and key.
+
+        `ages` are the inner steps that they have taken, by which their losses are weighed.
 
         All draw their minibatches from the data at `position`.
         """
         # Laid out the same at every call: another layout would be compiled anew.
-        thetas, lengths, keys = split(self.mesh, (thetas, lengths, keys))
+        thetas, lengths, ages, keys = split(self.mesh, (thetas, lengths, ages, keys))
         data = self._data(self.task, position)
-        return self._compiled(thetas, training, lengths, data, keys, np.int32(index))
+        return self._compiled(thetas, training, lengths, ages, data, keys, np.int32(index))
 
     def estimate(self, theta: Theta, particles: Particles, step: int, key: Array) -> tuple[Particles, Estimate]:
         """Advances all particles by a truncation (full ES: by a whole unroll) and estimates the gradient.
@@ -119,7 +124,8 @@ class Estimator:
         truncations = int(particles.length[0]) // self.recipe.truncation if self.recipe.traits.whole else 1
         lengths, training, losses = both(particles.length), particles.training, []
         for i in range(truncations):
-            training, summed = self.advance(thetas, training, lengths, keys, i, step)
+            ages = both(particles.age + self.recipe.truncation * i)
+            training, summed = self.advance(thetas, training, lengths, ages, keys, i, step)
             losses.append(summed)
         age = particles.age + self.recipe.truncation * truncations
         total = jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *losses)
@@ -136,24 +142,26 @@ class Estimator:
         return _perturb(theta, xi, key, recipe.sigma, recipe.pairs, recipe.traits)
 
     def _advance(
-        self, thetas: Theta, training: Training, lengths: Array, data: Any, keys: Array, index: Array
+        self, thetas: Theta, training: Training, lengths: Array, ages: Array, data: Any, keys: Array, index: Array
     ) -> tuple[Training, Losses]:
         """The part of `advance` on one device, all trainings at once or batch by batch."""
 
-        def truncation(training: Training, arguments: tuple[Theta, Array, Array]) -> tuple[Training, Losses]:
-            theta, length, key = arguments
+        def truncation(training: Training, arguments: tuple[Theta, Array, Array, Array]) -> tuple[Training, Losses]:
+            theta, length, age, key = arguments
             steps = jax.random.split(randomness.branch(key, index), self.recipe.truncation)
             training, losses = unroll(self.task, self.optimizer, theta, training, length, data, steps)
-            return training, self._count(losses)
+            return training, self._count(losses, age, length)
 
         batch = _batch(len(keys) // 2, self.recipe.particles_per_batch)
-        return batched(jax.vmap(truncation), training, (thetas, lengths, keys), 2 * batch)
+        return batched(jax.vmap(truncation), training, (thetas, lengths, ages, keys), 2 * batch)
 
-    def _count(self, losses: Array) -> Losses:
-        ceiling = self.recipe.loss_clip
+    def _count(self, losses: Array, age: Array, length: Array) -> Losses:
+        ceiling, power = self.recipe.loss_clip, self.recipe.end_weight
         clipped = clip_losses(losses, ceiling)
         non_finite = jnp.sum(~jnp.isfinite(losses), dtype=jnp.int32)
-        return Losses(clipped.sum(), jnp.sum(clipped >= ceiling, dtype=jnp.int32), non_finite, jnp.int32(losses.size))
+        above = jnp.sum(clipped >= ceiling, dtype=jnp.int32)
+        weighed = jnp.sum(clipped * end_weights(power, age, length, losses.size)) if power else None
+        return Losses(clipped.sum(), above, non_finite, jnp.int32(losses.size), weighed)
 
 
 @cache
@@ -187,7 +195,8 @@ def _perturb(theta: Theta, xi: Theta, key: Array, sigma: float, pairs: int, trai
 @partial(jax.jit, static_argnames="sigma")
 def _weigh(xi: Theta, total: Losses, sigma: float) -> Estimate:
     mean = (total.clipped / total.steps.astype(jnp.float32)).reshape(-1, 2)
-    weights = (mean[:, 0] - mean[:, 1]) / (2 * sigma**2)
+    judged = mean if total.weighed is None else (total.weighed / total.steps.astype(jnp.float32)).reshape(-1, 2)
+    weights = (judged[:, 0] - judged[:, 1]) / (2 * sigma**2)
     above, non_finite = (_share(part, total.steps) for part in (total.above, total.non_finite))
     return Estimate(_ordered_mean(xi, weights), mean.mean(), above, non_finite)
 
@@ -206,6 +215,15 @@ def _ordered_mean(xi: Theta, weights: Array) -> Theta:
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), xi)
     total, _ = jax.lax.scan(add, zero, (weights, xi))
     return jax.tree.map(lambda x: x / len(weights), total)
+
+
+def end_weights(power: float, age: Array, length: Array, steps: int) -> Array:
+    """[steps] weights (p+1)·(t/T)^p of the next inner steps t = age+1, age+2, … of an unroll of T = `length` steps.
+
+    Their mean over an unroll is 1 + (p+1)/(2T) up to the order of 1/T².
+    """
+    step = age + 1 + jnp.arange(steps, dtype=jnp.int32)
+    return (power + 1) * (jnp.float32(step) / jnp.float32(length)) ** power
 
 
 def clip_losses(losses: Array, ceiling: float) -> Array:

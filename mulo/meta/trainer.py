@@ -146,7 +146,8 @@ class Trainer:
         lengths = jnp.full(count, length, jnp.int32)
         total: Any = 0.0
         for i in range(length // recipe.truncation):
-            training, losses = estimator.advance(thetas, training, lengths, keys, i, i)
+            ages = jnp.full(count, i * recipe.truncation, jnp.int32)
+            training, losses = estimator.advance(thetas, training, lengths, ages, keys, i, i)
             total += gathered(self.mesh, losses.clipped).mean()
         return float(total) / length
 

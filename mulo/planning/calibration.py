@@ -80,14 +80,14 @@ def _pair(task: Task, config: Optimizer, recipe: RecipeConfig, seconds: float) -
     estimator = Estimator(task, optimizer, probe, particle_mesh(1))
     theta = optimizer.init(key)
     thetas = jax.tree.map(lambda x: np.broadcast_to(x, (2, *np.shape(x))), theta)
-    keys, lengths = jax.random.split(key, 2), jnp.full(2, recipe.max_length, jnp.int32)
+    keys, lengths, ages = jax.random.split(key, 2), jnp.full(2, recipe.max_length, jnp.int32), jnp.zeros(2, jnp.int32)
     started = jax.jit(jax.vmap(lambda k: start(task, optimizer, theta, recipe.max_length, k)))(keys)
     # Laid out as `advance` returns it: the second call would be compiled anew otherwise.
     training: Any = split(estimator.mesh, started)
 
     def step() -> None:
         nonlocal training
-        training, losses = estimator.advance(thetas, training, lengths, keys, 0)
+        training, losses = estimator.advance(thetas, training, lengths, ages, keys, 0)
         jax.block_until_ready((training, losses))
 
     return median(_timed(step, seconds)) / (2 * PROBE_STEPS)

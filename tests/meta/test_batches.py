@@ -54,7 +54,7 @@ def outcome(size):
     estimator, particles = trainer.estimators[0], state.particles[0]
     many = jax.tree.map(lambda x: jnp.zeros((8, *jnp.shape(x)), jnp.result_type(x)), state.theta)
     keys, lengths = jax.random.split(jax.random.key(0), 8), jnp.zeros(8, jnp.int32)
-    arguments = (many, particles.training, lengths, estimator.task.data, keys, np.int32(0))
+    arguments = (many, particles.training, lengths, lengths, estimator.task.data, keys, np.int32(0))
     compiled = estimator._compiled.lower(*arguments).compile()
     state, _ = trainer.step(state)
     moved = np.concatenate([np.ravel(x) for x in jax.tree.leaves((state.theta, state.particles[0].training.params))])

@@ -31,7 +31,7 @@ def compiled(config, size, **changes):
     theta = jax.eval_shape(estimator.optimizer.init, key)
     training = jax.eval_shape(lambda theta, key: start(task, estimator.optimizer, theta, 1, key), theta, key)
     stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((many, *x.shape), x.dtype), (theta, training))
-    rest = (jnp.zeros(many, jnp.int32), task.data, jax.random.split(key, many), np.int32(0))
+    rest = (jnp.zeros(many, jnp.int32), jnp.zeros(many, jnp.int32), task.data, jax.random.split(key, many), np.int32(0))
     found = estimator._compiled.lower(*stacked, *rest).compile().memory_analysis()
     return found.alias_size_in_bytes, found.temp_size_in_bytes, task, recipe
 
