@@ -21,8 +21,10 @@ AXIS = "particles"
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
 
 
-def particle_mesh(pairs: int, devices: int | None = None) -> Mesh:
+def particle_mesh(pairs: int, devices: int | None = None, key: str = "recipe.pairs") -> Mesh:
     """The most devices, of all or of the first `devices`, among which the pairs can be shared out evenly.
+
+    `key` is the setting that says how many there are.
 
     Raises:
         ConfigError: several processes whose devices the pairs cannot be shared out among: some would have none.
@@ -30,7 +32,7 @@ def particle_mesh(pairs: int, devices: int | None = None) -> Mesh:
     available = jax.devices()[:devices]
     count = next(n for n in range(min(len(available), pairs), 0, -1) if pairs % n == 0)
     if distributed.several() and count < len(available):
-        raise ConfigError.value("recipe.pairs", pairs, f"a multiple of the {len(available)} devices of all processes")
+        raise ConfigError.value(key, pairs, f"a multiple of the {len(available)} devices of all processes")
     return jax.make_mesh((count,), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=available[:count])
 
 

@@ -24,3 +24,4 @@ from mulo.config.tasks import (
     TransformerConfig,
     ViTConfig,
 )
+from mulo.config.validation import ValidationConfig

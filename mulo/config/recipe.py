@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mulo.config.estimators import ESTIMATORS, EstimatorTraits
 from mulo.config.settings import setting
+from mulo.config.validation import ValidationConfig
 from mulo.errors import ConfigError
 
 
@@ -76,7 +77,8 @@ class RecipeConfig:
     """An inner loss above this, or not finite, counts as this in the meta-loss."""
     save_every: int = setting(50, low=1)
     validate_every: int = setting(100, low=1)
-    """Outer steps between full unrolls of the unperturbed θ on 2·pairs held-out seeds, which choose the best θ."""
+    """Outer steps between full unrolls of the unperturbed θ on held-out seeds, which choose the best θ."""
+    validation: ValidationConfig = field(default_factory=ValidationConfig, hash=False)
     outer: OuterConfig = field(default_factory=OuterConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig, hash=False)
 
@@ -84,6 +86,16 @@ class RecipeConfig:
     def traits(self) -> EstimatorTraits:
         """What the estimator does."""
         return ESTIMATORS[self.estimator]
+
+    @property
+    def validation_trainings(self) -> int:
+        """Of each network in a validation."""
+        return self.validation.seeds or 2 * self.pairs
+
+    @property
+    def validation_steps(self) -> int:
+        """Inner steps of each training in a validation, before they are rounded to truncations."""
+        return self.validation.num_steps or self.max_length
 
     def check_together(self, prefix: str) -> None:
         """Truncation ≤ shortest unroll ≤ longest unroll; batches share out the pairs evenly."""

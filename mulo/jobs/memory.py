@@ -1,8 +1,9 @@
 """Refuses, before anything big is launched, a job that will not fit into memory."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from mulo.config import Config
 from mulo.devices import particle_mesh
@@ -42,7 +43,8 @@ def peaks(config: Config, platform: Platform, devices: int = 1) -> dict[str, Pea
     named = {}
     if config.meta_trains and config.recipe.outer_steps:
         footprints = trainings(networks.trained(config), platform)
-        named["meta-training"] = memory.meta_training(footprints, config.recipe, platform, devices)
+        validated = validations(config, platform)
+        named["meta-training"] = memory.meta_training(footprints, config.recipe, platform, devices, validated)
     if config.tunes:
         named["tuning"] = tuning_peak(config, platform)[0]
     if config.mode in ("main", "evaluate"):
@@ -55,27 +57,36 @@ def trainings(assignment: Assignment, platform: Platform) -> list[Footprint]:
     return [memory.training(task, assignment.optimizer, platform) for task in assignment.tasks]
 
 
+def validations(config: Config, platform: Platform) -> list[Footprint] | None:
+    """Memory of one training of each network of meta-training's validations; None: they are its own."""
+    tasks = networks.validated(config)
+    return None if tasks is None else trainings(Assignment(config.optimizer, tasks), platform)
+
+
 def check_meta_training(
     config: Config, trained: Assignment, platform: Platform, available: float, devices: int = 1
 ) -> None:
     """Raises MemoryLimitError with the batch size that would fit, or the width that is to blame."""
     footprints = trainings(trained, platform)
-    peak = memory.meta_training(footprints, config.recipe, platform, devices)
+    peak_of = partial(memory.meta_training, footprints, platform=platform, validated=validations(config, platform))
+    peak = peak_of(config.recipe, devices=devices)
     if peak.total > available:
-        advice = _advice(config, footprints, platform, available, devices)
+        advice = _advice(config, footprints, peak_of, available, devices)
         raise MemoryLimitError(_refusal("Meta-training", peak, available) + advice)
 
 
-def _advice(config: Config, footprints: Sequence[Footprint], platform: Platform, available: float, devices: int) -> str:
+def _advice(
+    config: Config, footprints: Sequence[Footprint], peak_of: Callable[..., Peak], available: float, devices: int
+) -> str:
     """The largest batch that would fit, else what to make smaller."""
     recipe = config.recipe
     for size in range((recipe.particles_per_batch or recipe.pairs) - 1, 0, -1):
         smaller = replace(recipe, particles_per_batch=size)
-        if recipe.pairs % size == 0 and memory.meta_training(footprints, smaller, platform, devices).total <= available:
+        if recipe.pairs % size == 0 and peak_of(smaller, devices=devices).total <= available:
             return f"recipe.particles_per_batch={size} would fit."
-    if memory.meta_training(footprints, recipe, platform, 1).total <= available:
+    if peak_of(recipe, devices=1).total <= available:
         return "JAX_NUM_CPU_DEVICES=1 would fit: every device holds a copy of the data and moves a batch of its own."
-    peak = memory.meta_training(footprints, recipe, platform, devices)
+    peak = peak_of(recipe, devices=devices)
     if peak.process + peak.programs > available:
         return (
             "Python and what compiling leaves behind are more than that already: choose fewer networks in one job, or "

@@ -8,8 +8,8 @@ import numpy as np
 from mulo import checkpoint, distributed
 from mulo.config import Config, to_dict
 from mulo.errors import Interrupted
+from mulo.jobs import networks
 from mulo.jobs.context import JobContext
-from mulo.jobs.networks import dataset_of
 from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
 from mulo.optimizers import with_state_dtype
 from mulo.reporting import plots
@@ -24,9 +24,10 @@ def make_trainer(config: Config) -> Trainer:
     tasks = [
         task
         for part in config.task.parts
-        for task in augmented(make_tasks(part, config.parametrization, dataset_of(config, part)), part)
+        for task in augmented(make_tasks(part, config.parametrization, networks.dataset_of(config, part)), part)
     ]
-    return Trainer(tasks, with_state_dtype(config.optimizer, config.state_dtype), config.recipe, config.seed)
+    optimizer = with_state_dtype(config.optimizer, config.state_dtype)
+    return Trainer(tasks, optimizer, config.recipe, config.seed, validated=networks.validated(config))
 
 
 def meta_train(job: JobContext) -> Theta:

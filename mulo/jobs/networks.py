@@ -31,6 +31,18 @@ def tasks(config: Config) -> list[SupervisedTask]:
     return _networks(config, config.parametrization)
 
 
+def validated(config: Config) -> list[SupervisedTask] | None:
+    """The networks of meta-training's validations; None: those that are meta-trained on."""
+    settings = config.recipe.validation
+    if not settings.other_networks:
+        return None
+    return [
+        task
+        for part in config.task.parts
+        for task in make_tasks(part, config.parametrization, dataset_of(config, part), settings.widths, settings.depths)
+    ]
+
+
 def trained(config: Config) -> Assignment:
     """The optimizer with its own task's networks."""
     return Assignment(config.optimizer, tasks(config))

@@ -22,7 +22,7 @@ from mulo.planning.accelerators import ACCELERATORS
 from mulo.planning.available import available_bytes
 from mulo.planning.calibration import Measured, measure
 from mulo.planning.memory import Peak, Platform
-from mulo.planning.plan import Assignment, Clock, Plan
+from mulo.planning.plan import Assignment, Clock, Phase, Plan
 from mulo.planning.steps import InnerStep, inner_step
 from mulo.reporting.plan_table import print_plan
 from mulo.types import Task
@@ -44,7 +44,7 @@ def make_plan(config: Config) -> Plan:
     platform, device, available = _where(config)
     clock, assumptions = _clock(config, trained, platform, available)
     learned = config.optimizer.learned
-    phases = planning.meta_training(trained, config.recipe, clock) if learned else []
+    phases = _meta_training(config, trained, clock) if learned else []
     if config.grid:
         phases.append(planning.phase("tuning", [networks.tuning_of(config)], _tuning_steps(config), clock))
     steps = sum(config.evaluation.all_horizons) * config.evaluation.seeds
@@ -59,6 +59,11 @@ def make_plan(config: Config) -> Plan:
         memory=_memory(config, platform),
         memory_available=available,
     )
+
+
+def _meta_training(config: Config, trained: Assignment, clock: Clock) -> list[Phase]:
+    validated = Assignment(config.optimizer, networks.validated(config) or trained.tasks)
+    return planning.meta_training(trained, validated, config.recipe, clock)
 
 
 def _tuning_steps(config: Config) -> int:

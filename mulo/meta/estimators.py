@@ -83,7 +83,7 @@ class Estimator:
     ) -> None:
         self.task, self.optimizer, self.recipe = task, optimizer, recipe
         self.mesh = mesh or particle_mesh(recipe.pairs)
-        self._data = data or LaidOut(self.mesh)
+        self.data = data or LaidOut(self.mesh)
         started = jax.vmap(partial(start, task, optimizer), in_axes=(None, None, 0))
         self.start = jax.jit(shared_out(self.mesh, started, WHOLE, WHOLE, SPLIT))
         advance = shared_out(self.mesh, self._advance, SPLIT, SPLIT, SPLIT, SPLIT, WHOLE, SPLIT, WHOLE)
@@ -96,6 +96,10 @@ class Estimator:
         """Particles before the first outer step."""
         return initial(self.task, self.optimizer, theta, self.recipe.pairs, self.mesh)
 
+    def data_at(self, position: int) -> Any:
+        """The task's data at a position, on every device."""
+        return self.data(self.task, position)
+
     def advance(
         self, thetas: Theta, training: Training, lengths: Array, ages: Array, keys: Array, index: int, position: int = 0
     ) -> tuple[Training, Losses]:
@@ -107,7 +111,7 @@ class Estimator:
         """
         # Laid out the same at every call: another layout would be compiled anew.
         thetas, lengths, ages, keys = split(self.mesh, (thetas, lengths, ages, keys))
-        data = self._data(self.task, position)
+        data = self.data_at(position)
         return self._compiled(thetas, training, lengths, ages, data, keys, np.int32(index))
 
     def estimate(self, theta: Theta, particles: Particles, step: int, key: Array) -> tuple[Particles, Estimate]:
@@ -152,8 +156,9 @@ class Estimator:
             training, losses = unroll(self.task, self.optimizer, theta, training, length, data, steps)
             return training, self._count(losses, age, length)
 
-        batch = _batch(len(keys) // 2, self.recipe.particles_per_batch)
-        return batched(jax.vmap(truncation), training, (thetas, lengths, ages, keys), 2 * batch)
+        unit = 2 if len(keys) % 2 == 0 else 1  # whole pairs; validations may have an odd number of trainings
+        batch = unit * _batch(len(keys) // unit, self.recipe.particles_per_batch)
+        return batched(jax.vmap(truncation), training, (thetas, lengths, ages, keys), batch)
 
     def _count(self, losses: Array, age: Array, length: Array) -> Losses:
         ceiling, power = self.recipe.loss_clip, self.recipe.end_weight

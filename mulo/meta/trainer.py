@@ -13,13 +13,12 @@ from jax.sharding import Mesh
 
 from mulo import distributed, randomness
 from mulo.config import RecipeConfig
-from mulo.devices import LaidOut, gathered, local, particle_mesh, replicate, split
+from mulo.devices import LaidOut, local, particle_mesh
 from mulo.meta.estimators import Estimate, Estimator
 from mulo.meta.outer import outer_optimizer, schedule
-from mulo.meta.particles import Particles, place, to_truncations
+from mulo.meta.particles import Particles, place
+from mulo.meta.validation import Metrics, Validation
 from mulo.types import Array, LearnedOptimizer, Task, Theta
-
-Metrics = dict[str, float]
 
 
 class TrainerState(NamedTuple):
@@ -48,6 +47,7 @@ class Trainer:
         recipe: how.
         seed: root of all randomness.
         mesh: the devices that particles are shared out among; None: all that the pairs divide into.
+        validated: the networks of validations; None: those of `tasks`.
     """
 
     def __init__(
@@ -57,12 +57,14 @@ class Trainer:
         recipe: RecipeConfig,
         seed: int,
         mesh: Mesh | None = None,
+        validated: Sequence[Task] | None = None,
     ) -> None:
         self.tasks, self.optimizer, self.recipe = tuple(tasks), optimizer, recipe
         self.mesh = mesh or particle_mesh(recipe.pairs)
         data = LaidOut(self.mesh)
         self.estimators = [Estimator(task, optimizer, recipe, self.mesh, data) for task in tasks]
         self.key = randomness.root(seed)
+        self.validate = Validation(self.estimators, validated, optimizer, recipe, self.key)
         self._outer = outer_optimizer(recipe.outer)
         self._rate = schedule(recipe.outer)
         self._move = jax.jit(self._outer_update)
@@ -124,32 +126,6 @@ class Trainer:
             "non_finite_share": float(np.mean([float(e.non_finite) for e in estimates])),
             **{name: float(norm) for name, norm in norms.items()},
         }
-
-    def validate(self, theta: Theta) -> Metrics:
-        """Mean clipped loss of full unrolls of the longest length under θ itself, on 2·pairs held-out seeds per task.
-
-        The seeds are the same at every call and never used in meta-training, and data that move on do so from
-        position 0, once per truncation: all θ are compared on the same seeds and data.
-        """
-        losses = {task.name: self._full_unroll(e, theta) for e, task in zip(self.estimators, self.tasks, strict=True)}
-        per_task = {f"validation_loss/{name}": loss for name, loss in losses.items()}
-        return {"validation_loss": float(np.mean(list(losses.values()))), **per_task}
-
-    def _full_unroll(self, estimator: Estimator, theta: Theta) -> float:
-        recipe, task, count = self.recipe, estimator.task, 2 * self.recipe.pairs
-        key = randomness.branch(self.key, "validation", task.name)
-        length = int(to_truncations(jnp.float32(recipe.max_length), recipe.truncation))
-        seeds = randomness.each(randomness.branch(key, "init"), count)
-        training = estimator.start(replicate(self.mesh, theta), np.int32(length), split(self.mesh, seeds))
-        thetas = jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), theta)
-        keys = randomness.each(randomness.branch(key, "data"), count)
-        lengths = jnp.full(count, length, jnp.int32)
-        total: Any = 0.0
-        for i in range(length // recipe.truncation):
-            ages = jnp.full(count, i * recipe.truncation, jnp.int32)
-            training, losses = estimator.advance(thetas, training, lengths, ages, keys, i, i)
-            total += gathered(self.mesh, losses.clipped).mean()
-        return float(total) / length
 
     def keep_best(self, state: TrainerState, validation_loss: float) -> TrainerState:
         """Keeps θ as the best if its validation loss is the lowest so far."""

@@ -127,7 +127,13 @@ class Peak:
         return {name: size for name, size in named.items() if size}
 
 
-def meta_training(trainings: Sequence[Footprint], recipe: RecipeConfig, platform: Platform, devices: int = 1) -> Peak:
+def meta_training(
+    trainings: Sequence[Footprint],
+    recipe: RecipeConfig,
+    platform: Platform,
+    devices: int = 1,
+    validated: Sequence[Footprint] | None = None,
+) -> Peak:
     """Of one memory: on CPUs that of all devices together, on accelerators that of each.
 
     Args:
@@ -135,6 +141,7 @@ def meta_training(trainings: Sequence[Footprint], recipe: RecipeConfig, platform
         recipe: pairs, and how many of them advance at the same time.
         platform: where.
         devices: that share out the pairs.
+        validated: one per network of validations; None: those of meta-training.
     """
     pairs, together = recipe.pairs // devices, devices if platform.cpu else 1
     batch = recipe.particles_per_batch or pairs
@@ -144,14 +151,22 @@ def meta_training(trainings: Sequence[Footprint], recipe: RecipeConfig, platform
     moments = {
         # Tasks run side by side on CPUs, one after the other on accelerators; a validation adds one task's trainings.
         "a step": sum(moving) if platform.cpu else max(moving),
-        "a validation": max(map(sum, zip(states, moving, strict=True))),
+        "a validation": together * max(_validating(training, recipe, devices) for training in validated or trainings),
         "a save": SAVED_COPIES * state if platform.cpu else 0,
     }
     moment = max(moments, key=lambda name: moments[name])
     # Tasks that learn from the same dataset share it; so do those whose datasets are as large, in all likelihood.
-    data = together * sum({training.data for training in trainings})
-    host = _host(platform, sum(training.operations for training in trainings))  # tasks compile side by side
+    compiled = [*trainings, *(validated or ())]
+    data = together * sum({training.data for training in compiled})
+    host = _host(platform, sum(training.operations for training in compiled))  # tasks compile side by side
     return Peak(moment, *host, data, state, moments[moment])
+
+
+def _validating(training: Footprint, recipe: RecipeConfig, devices: int) -> int:
+    """A validation's trainings of one network on one device."""
+    count = math.ceil(recipe.validation_trainings / devices)
+    pairs = math.ceil(count / 2)
+    return count * training.state + _moving(training, pairs, recipe.particles_per_batch or pairs)
 
 
 def _moving(training: Footprint, pairs: int, batch: int) -> int:

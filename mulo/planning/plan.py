@@ -83,13 +83,13 @@ def optimizees(trained: Assignment, clock: Clock) -> list[Optimizee]:
     return rows
 
 
-def meta_training(trained: Assignment, recipe: RecipeConfig, clock: Clock) -> list[Phase]:
+def meta_training(trained: Assignment, validated: Assignment, recipe: RecipeConfig, clock: Clock) -> list[Phase]:
     """One outer step, all of them, and all validations."""
     per_step = steps.per_outer_step(recipe)
     return [
         phase(OUTER_STEP, [trained], per_step, clock),
         phase("meta-training", [trained], per_step * recipe.outer_steps, clock),
-        phase("validations", [trained], steps.validation(recipe), clock),
+        phase("validations", [validated], steps.validation(recipe), clock),
     ]
 
 

@@ -67,5 +67,5 @@ def validation(recipe: RecipeConfig) -> int:
     if not recipe.outer_steps:
         return 0
     times = 1 + math.ceil(recipe.outer_steps / recipe.validate_every)
-    unroll = recipe.truncation * max(1, round(recipe.max_length / recipe.truncation))
-    return 2 * recipe.pairs * unroll * times
+    unroll = recipe.truncation * max(1, round(recipe.validation_steps / recipe.truncation))
+    return recipe.validation_trainings * unroll * times

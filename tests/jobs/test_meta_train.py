@@ -11,7 +11,7 @@ from mulo.checkpoint import load
 from mulo.config import parse
 from mulo.errors import Interrupted
 from mulo.jobs.context import JobContext
-from mulo.jobs.meta_train import meta_train
+from mulo.jobs.meta_train import make_trainer, meta_train
 from mulo.process.run_directory import open_run
 from mulo.process.stopping import Stop
 from mulo.reporting.wandb_mirror import WandbMirror
@@ -113,3 +113,10 @@ def test_what_the_run_directory_holds(uncut):
     assert load(folder / "checkpoints/best").meta.step == best["outer_step"]
     assert load(folder).meta.config["task"]["widths"] == [3]
     assert (folder / "meta_training.png").stat().st_size > 10_000
+
+
+def test_validations_may_have_other_networks():
+    validation = {"widths": [5, 7], "depths": [2], "num_steps": 4, "seeds": 3}
+    trainer = make_trainer(parse(RAW | {"recipe": RAW["recipe"] | {"validation": validation}}))
+    assert [task.name for task in trainer.tasks] == ["mlp_w3_d1"]
+    assert [e.task.name for e in trainer.validate.estimators] == ["mlp_w5_d2", "mlp_w7_d2"]

@@ -219,5 +219,5 @@ def test_old_particles_are_donated():
 
 def test_tasks_that_share_a_dataset_share_its_copy():
     tasks = make_tasks(MLPConfig(widths=[4, 8], depth=1), "mup", data.load(SyntheticDataConfig(shape=[3])))
-    first, second = (e._data(e.task, 0) for e in Trainer(tasks, MomentumOptimizer(), recipe(), 0).estimators)
+    first, second = (e.data_at(0) for e in Trainer(tasks, MomentumOptimizer(), recipe(), 0).estimators)
     assert first is second

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mulo.config import MLPConfig, PlanConfig, SyntheticDataConfig
+from mulo.config import MLPConfig, PlanConfig, SyntheticDataConfig, ValidationConfig
 from mulo.cost import Cost
 from mulo.data import load
 from mulo.meta.trainer import run
@@ -88,13 +88,18 @@ def test_hidden_sizes_act_as_in_an_mlp_of_three_layers():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"outer_steps": 7}, {"outer_steps": 6}, {"estimator": "es_single"}, {"estimator": "es", "min_length": 20}],
+    [
+        {"outer_steps": 7},
+        {"outer_steps": 6, "validation": ValidationConfig(num_steps=34, seeds=3)},
+        {"estimator": "es_single"},
+        {"estimator": "es", "min_length": 20},
+    ],
 )
 def test_inner_steps_are_those_of_a_meta_training(changes):
     trainer = made(**changes)
     counted = {"all": 0, "validation": 0}
-    for estimator in trainer.estimators:
-        advance, full = estimator.advance, trainer._full_unroll
+    for estimator in dict.fromkeys([*trainer.estimators, *trainer.validate.estimators]):
+        advance, full = estimator.advance, trainer.validate.loss
 
         def counting(advance, thetas, training, lengths, *rest):
             counted["all"] += len(lengths) * trainer.recipe.truncation
@@ -102,13 +107,13 @@ def test_inner_steps_are_those_of_a_meta_training(changes):
 
         estimator.advance = partial(counting, advance)
 
-    def validating(estimator, theta):
+    def validating(index, theta):
         before = counted["all"]
-        loss = full(estimator, theta)
+        loss = full(index, theta)
         counted["validation"] += counted["all"] - before
         return loss
 
-    trainer._full_unroll = validating
+    trainer.validate.loss = validating
     run(trainer, trainer.initial(), lambda *_: None, lambda row: None, lambda state: None)
     tasks, recipe = len(trainer.tasks), trainer.recipe
     assert counted["validation"] == tasks * steps.validation(recipe)

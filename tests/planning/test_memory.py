@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import memory as measuring
-from mulo.config import MLPConfig, RecipeConfig, SyntheticDataConfig
+from mulo.config import MLPConfig, RecipeConfig, SyntheticDataConfig, ValidationConfig
 from mulo.data import load
 from mulo.errors import MemoryLimitError
 from mulo.jobs import memory, networks
@@ -121,6 +121,14 @@ def test_a_save_writes_copies_from_the_host():
     """8 trainings of 100: a step takes 8·10, a validation 800 more for its trainings, a save two copies."""
     assert parts(CPU) == ("a save", 7, 800, 1600)
     assert parts(GPU) == ("a validation", 7, 800, 880)
+
+
+def test_a_validation_of_other_networks_counts_with_its_own_trainings():
+    """3 seeds on 2 devices: 2 trainings on one of them, which take 2·(1000 + 20)."""
+    wide = estimates.Footprint("wide", state=1000, work=20, params=2, theta=0, data=9, operations=1)
+    recipe = RecipeConfig(pairs=4, validation=ValidationConfig(seeds=3))
+    found = estimates.meta_training([OWN], recipe, GPU, 2, [wide])
+    assert (found.moment, found.data, found.state, found.work) == ("a validation", 16, 400, 2040)
 
 
 def test_devices_of_a_cpu_share_its_memory_and_accelerators_have_their_own():
