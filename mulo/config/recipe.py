@@ -39,6 +39,11 @@ class OuterConfig:
     """`gradient` bounds the meta-gradient before AdamW; `update` bounds AdamW's update, as in the authors' code, where
     it never acts at the paper's rates."""
     clip_norm: float = setting(1.0, above=0)
+    pull: float = setting(0.0, low=0)
+    """Towards the initial θ₀: after every step θ ← θ - learning rate·pull·(θ - θ₀). 0: none."""
+    average: float = setting(0.0, low=0, below=1)
+    """Decay β per outer step of an average of θ that starts at the initial θ: it is what is validated, kept as best and
+    handed on, instead of θ itself. 0: no average."""
 
     def check_together(self, prefix: str) -> None:
         """The warm-up must end before the decay does."""
@@ -60,7 +65,12 @@ class RecipeConfig:
     """Inner steps per truncation, between two meta-gradients."""
     min_length: int = setting(40, low=1)
     max_length: int = setting(200, low=1)
-    """Unroll lengths are log-uniform between these, rounded to multiples of the truncation."""
+    """Unroll lengths are drawn between these, rounded to multiples of the truncation."""
+    lengths: str = setting("log_uniform", choices=("log_uniform", "uniform"))
+    """How they are drawn."""
+    length_curriculum: float = setting(0.0, low=0, high=1)
+    """Share of the outer steps over which the longest length grows, evenly in its logarithm, from min_length to
+    max_length; 0: it is max_length from the start."""
     start_offset: int = setting(200, low=0)
     """First unrolls are shortened by a uniform number of steps below this, so that particles do not reset together.
     Of `pes` and `truncated_es`: `nres` shortens them by anything up to their length, `es` and `es_single` do not."""
@@ -79,6 +89,15 @@ class RecipeConfig:
     validate_every: int = setting(100, low=1)
     """Outer steps between full unrolls of the unperturbed θ on held-out seeds, which choose the best θ."""
     validation: ValidationConfig = field(default_factory=ValidationConfig, hash=False)
+    keep: str = setting("last", choices=("last", "best"))
+    """Which θ a meta-training hands on: that of its last step, or the one with the lowest validation loss, of which
+    the initial θ is one."""
+    go_back: float | None = setting(None, low=0)
+    """Where a validation loss is above 1 + this times the initial θ's, θ goes back to the best so far (the initial one
+    is a candidate), the outer optimizer's moments start anew, so do all unrolls, and outer updates are halved from
+    there on, each time. null: never."""
+    normalize_tasks: bool = False
+    """Divides each task's meta-gradient by the running root mean square of its norm before tasks are averaged."""
     outer: OuterConfig = field(default_factory=OuterConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig, hash=False)
 

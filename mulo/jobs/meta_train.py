@@ -2,14 +2,16 @@
 
 from pathlib import Path
 from signal import SIGTERM
+from typing import Any
 
 import numpy as np
 
 from mulo import checkpoint, distributed
-from mulo.config import Config, to_dict
+from mulo.config import Config, RecipeConfig, to_dict
 from mulo.errors import Interrupted
 from mulo.jobs import networks
 from mulo.jobs.context import JobContext
+from mulo.meta.state import handed_on
 from mulo.meta.trainer import Metrics, Trainer, TrainerState, run
 from mulo.optimizers import with_state_dtype
 from mulo.reporting import plots
@@ -31,7 +33,7 @@ def make_trainer(config: Config) -> Trainer:
 
 
 def meta_train(job: JobContext) -> Theta:
-    """Meta-trains θ, or goes on where the run directory's last checkpoint stands, and returns the final θ.
+    """Meta-trains θ, or goes on where the run directory's last checkpoint stands, and returns the θ that it hands on.
 
     Raises:
         Interrupted: a stop was requested; the state is saved.
@@ -59,7 +61,7 @@ def meta_train(job: JobContext) -> Theta:
             "The same command continues from there.",
         )
     _say_outcome(job)
-    return state.theta
+    return handed_on(config.recipe, state)
 
 
 def _initial(job: JobContext, trainer: Trainer) -> Theta:
@@ -75,13 +77,16 @@ def _resume(trainer: Trainer, folder: Path) -> TrainerState:
     state, meta = trainer.initial(), checkpoint.latest(folder)
     if meta is None:
         return state
-    rest = state._replace(theta=None)
-    items = checkpoint.restore(meta, {"theta": state.theta, "state": _as_dict(rest)})
-    return trainer.place(TrainerState(**items["state"] | {"theta": items["theta"]}))
+    items = checkpoint.restore(meta, _items(trainer.recipe, state))
+    return trainer.place(TrainerState(**{"theta": items["theta"]} | items["state"]))
 
 
-def _as_dict(state: TrainerState) -> dict:
-    return {name: part for name, part in state._asdict().items() if name != "theta"}
+def _items(recipe: RecipeConfig, state: TrainerState) -> dict[str, Any]:
+    """What a checkpoint holds: the θ that is handed on, and the rest of the state; the state's θ if that is another."""
+    rest = {name: part for name, part in state._asdict().items() if part is not None}
+    if recipe.keep == "last" and not recipe.outer.average:
+        del rest["theta"]
+    return {"theta": handed_on(recipe, state), "state": rest}
 
 
 def _train(job: JobContext, trainer: Trainer, state: TrainerState) -> TrainerState:
@@ -103,7 +108,7 @@ def _train(job: JobContext, trainer: Trainer, state: TrainerState) -> TrainerSta
             # In this order: what is cut off between the two is done again by a run that goes on from the last.
             if np.isfinite(state.best_loss):
                 writer.save_best(int(state.best_step), state.best_theta)
-            writer.save(int(state.step), state.theta, _as_dict(state))
+            writer.save(int(state.step), **_items(recipe, state))
 
         return run(trainer, state, bar.update, record, save, lambda: distributed.anyone(job.stop.requested()))
 

@@ -32,7 +32,7 @@ class Particles(NamedTuple):
 
 
 def initial(task: Task, optimizer: LearnedOptimizer, theta: Theta, pairs: int, mesh: Mesh) -> Particles:
-    """Particles at their end, so that the first truncation starts them all."""
+    """Particles at their end, so that the first truncation starts them all; their length is 0."""
     fresh = jax.eval_shape(lambda: start(task, optimizer, theta, 1, randomness.root(0)))
     training = jax.tree.map(lambda x: np.zeros((2 * pairs, *x.shape), x.dtype), fresh)
     xi = jax.tree.map(lambda x: np.zeros((pairs, *x.shape), x.dtype), theta)
@@ -46,10 +46,19 @@ def place(particles: Particles, mesh: Mesh) -> Particles:
     return Particles(split(mesh, training), *local(mesh, rest))
 
 
-def draw_lengths(recipe: RecipeConfig, key: Array, count: int) -> Array:
-    """[count] log-uniform lengths, rounded to multiples of the truncation (µLO, appendix)."""
+def draw_lengths(recipe: RecipeConfig, key: Array, count: int, step: Array | int = 0) -> Array:
+    """[count] lengths, rounded to multiples of the truncation: log-uniform (µLO, appendix) or uniform.
+
+    The outer step, from 0, decides the longest one, where that grows (`recipe.length_curriculum`).
+    """
     low, high = (jnp.log(jnp.float32(length)) for length in (recipe.min_length, recipe.max_length))
-    lengths = jnp.exp(jax.random.uniform(key, (count,), jnp.float32, minval=low, maxval=high))
+    if recipe.length_curriculum:
+        growing = recipe.length_curriculum * recipe.outer_steps
+        high = low + (high - low) * jnp.minimum(1, jnp.float32(step) / growing)
+    if recipe.lengths == "log_uniform":
+        lengths = jnp.exp(jax.random.uniform(key, (count,), jnp.float32, minval=low, maxval=high))
+    else:
+        lengths = jax.random.uniform(key, (count,), jnp.float32, minval=jnp.exp(low), maxval=jnp.exp(high))
     return to_truncations(lengths, recipe.truncation)
 
 
@@ -86,9 +95,10 @@ def renewed(
 ) -> tuple[Renewal, Theta, Array, Array]:
     """Draws this outer step's new starts: first ξ, age and length of the particles at their end."""
     pairs, ended = len(age), age >= length
-    lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.traits.lockstep else pairs)
+    lengths = draw_lengths(recipe, randomness.branch(key, "length"), 1 if recipe.traits.lockstep else pairs, step)
     lengths = jnp.broadcast_to(lengths, (pairs,))
-    ages = jnp.where(step == 0, draw_offsets(recipe, randomness.branch(key, "offset"), lengths), 0)
+    # Only a particle that has never started has length 0: its first unroll is shortened.
+    ages = jnp.where(length == 0, draw_offsets(recipe, randomness.branch(key, "offset"), lengths), 0)
     renewal = Renewal(ended, lengths, randomness.each(randomness.branch(key, "init"), pairs))
     xi = trees.where(ended, _first_xi(recipe, xi, key), xi)
     return renewal, xi, jnp.where(ended, ages, age), jnp.where(ended, lengths, length)

@@ -2,40 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cached_property, partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from mulo import distributed, randomness
 from mulo.config import RecipeConfig
 from mulo.devices import LaidOut, local, particle_mesh
+from mulo.meta import going_back
 from mulo.meta.estimators import Estimate, Estimator
-from mulo.meta.outer import outer_optimizer, schedule
+from mulo.meta.outer_step import OuterStep
 from mulo.meta.particles import Particles, place
+from mulo.meta.state import TrainerState, candidate, initial_state
 from mulo.meta.validation import Metrics, Validation
 from mulo.types import Array, LearnedOptimizer, Task, Theta
-
-
-class TrainerState(NamedTuple):
-    """All that the next outer step depends on besides configuration and seed."""
-
-    theta: Theta
-    outer: Any
-    """State of the outer optimizer."""
-    particles: tuple[Particles, ...]
-    """One per task."""
-    step: Array
-    """Outer steps done."""
-    best_theta: Theta
-    best_loss: Array
-    """Lowest validation loss so far; inf before the first validation."""
-    best_step: Array
-    """Outer steps after which it was measured."""
 
 
 class Trainer:
@@ -65,9 +47,7 @@ class Trainer:
         self.estimators = [Estimator(task, optimizer, recipe, self.mesh, data) for task in tasks]
         self.key = randomness.root(seed)
         self.validate = Validation(self.estimators, validated, optimizer, recipe, self.key)
-        self._outer = outer_optimizer(recipe.outer)
-        self._rate = schedule(recipe.outer)
-        self._move = jax.jit(self._outer_update)
+        self._outer = OuterStep(recipe)
         # Tasks compile side by side in their first step; afterwards their programs only queue up.
         # Several processes must queue them in the same order, or they would deadlock.
         self._pool = ThreadPoolExecutor(1 if distributed.several() else len(self.tasks))
@@ -76,14 +56,17 @@ class Trainer:
         """θ before meta-training."""
         return jax.jit(self.optimizer.init)(randomness.branch(self.key, "theta"))
 
+    @cached_property
+    def start(self) -> Theta:
+        """The initial θ, computed once from the seed."""
+        return local(self.mesh, self.initial_theta())
+
     def initial(self) -> TrainerState:
         """The state before the first outer step."""
-        theta = self.initial_theta()
+        theta = self.start
         particles = tuple(estimator.initial(theta) for estimator in self.estimators)
-        outer = jax.jit(self._outer.init)(theta)
-        start: Any = np.int32(0)
-        never: Any = np.float32(np.inf)
-        return self.place(TrainerState(theta, outer, particles, start, theta, never, start))
+        outer = jax.jit(self._outer.optimizer.init)(theta)
+        return self.place(initial_state(self.recipe, theta, outer, particles))
 
     def place(self, state: TrainerState) -> TrainerState:
         """Lays a state out over the devices."""
@@ -100,20 +83,9 @@ class Trainer:
 
         pairs = list(self._pool.map(estimate, self.estimators, state.particles))
         estimates = tuple(estimate for _, estimate in pairs)
-        theta, outer, norms = self._move(state.theta, state.outer, estimates, np.int32(step))
+        state, norms = self._outer(state, estimates, self.start if self.recipe.outer.pull else None)
         particles = tuple(advanced for advanced, _ in pairs)
-        state = state._replace(theta=theta, outer=outer, particles=particles, step=state.step + 1)
-        return state, self._metrics(step, estimates, norms)
-
-    def _outer_update(
-        self, theta: Theta, outer: Any, estimates: tuple[Estimate, ...], step: Array
-    ) -> tuple[Theta, Any, dict[str, Array]]:
-        gradients = [estimate.gradient for estimate in estimates]
-        mean = jax.tree.map(lambda *g: sum(g[1:], g[0]) / len(g), *gradients)
-        updates, outer = self._outer.update(mean, outer, theta)
-        norms = {"gradient_norm": optax.tree.norm(mean), "update_norm": optax.tree.norm(updates)}
-        norms["learning_rate"] = jnp.asarray(self._rate(step), jnp.float32)
-        return optax.apply_updates(theta, updates), outer, norms
+        return state._replace(particles=particles, step=state.step + 1), self._metrics(step, estimates, norms)
 
     def _metrics(self, step: int, estimates: tuple[Estimate, ...], norms: dict[str, Array]) -> Metrics:
         losses = [float(estimate.meta_loss) for estimate in estimates]
@@ -127,11 +99,13 @@ class Trainer:
             **{name: float(norm) for name, norm in norms.items()},
         }
 
-    def keep_best(self, state: TrainerState, validation_loss: float) -> TrainerState:
-        """Keeps θ as the best if its validation loss is the lowest so far."""
-        if not validation_loss < float(state.best_loss):
-            return state
-        return state._replace(best_theta=state.theta, best_loss=jnp.float32(validation_loss), best_step=state.step)
+    def judge_initial(self, state: TrainerState, loss: float) -> TrainerState:
+        """Notes the initial θ's validation loss, where the recipe needs it."""
+        return going_back.judge_initial(self.recipe, state, self.start, loss)
+
+    def judge(self, state: TrainerState, loss: float) -> TrainerState:
+        """What the validation loss of `candidate(state)` leads to: it is the best so far, or θ goes back."""
+        return going_back.judge(self.recipe, self._outer.optimizer, state, loss)
 
 
 @partial(jax.jit, static_argnames="task")
@@ -164,11 +138,15 @@ def run(
         done = int(state.step)
         on_step(done, row["meta_loss"])
         if done == 1:
-            record({"outer_step": 0, **trainer.validate(trainer.initial_theta())})
+            initial = trainer.validate(trainer.start)
+            state = trainer.judge_initial(state, initial["validation_loss"])
+            record({"outer_step": 0, **initial})
         last = done == recipe.outer_steps
         if done % recipe.validate_every == 0 or last:
-            row |= trainer.validate(state.theta)
-            state = trainer.keep_best(state, row["validation_loss"])
+            row |= trainer.validate(candidate(state))
+            state = trainer.judge(state, row["validation_loss"])
+        if state.went_back is not None:
+            row["went_back"] = int(state.went_back)
         record(row)
         stopping = stop_requested()
         if done % recipe.save_every == 0 or last or stopping:

@@ -49,12 +49,22 @@ def shapes(task: Task) -> tuple[Any, Any]:
 
 
 def truncations_per_outer_step(recipe: RecipeConfig) -> float:
-    """1, but where an outer step is a whole unroll (full ES): the mean of its log-uniform length."""
+    """1, but where an outer step is a whole unroll (full ES): the mean of its length."""
     if not recipe.traits.whole:
         return 1
-    low, high = recipe.min_length, recipe.max_length
-    mean = (high - low) / math.log(high / low) if high > low else low
-    return mean / recipe.truncation
+    low, growing = recipe.min_length, round(recipe.length_curriculum * recipe.outer_steps)
+    longest = [low * (recipe.max_length / low) ** (step / growing) for step in range(growing)]
+    means = sum(_mean_length(recipe, high) for high in longest)
+    whole = means + (recipe.outer_steps - growing) * _mean_length(recipe, recipe.max_length)
+    return whole / recipe.outer_steps / recipe.truncation
+
+
+def _mean_length(recipe: RecipeConfig, high: float) -> float:
+    """Of lengths between the shortest and `high`."""
+    low = recipe.min_length
+    if high <= low:
+        return low
+    return (high - low) / math.log(high / low) if recipe.lengths == "log_uniform" else (low + high) / 2
 
 
 def per_outer_step(recipe: RecipeConfig) -> float:

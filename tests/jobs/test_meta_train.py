@@ -115,6 +115,28 @@ def test_what_the_run_directory_holds(uncut):
     assert (folder / "meta_training.png").stat().st_size > 10_000
 
 
+OPTIONS = {
+    **{"keep": "best", "go_back": 0.0, "normalize_tasks": True, "lengths": "uniform", "length_curriculum": 0.5},
+    **{"end_weight": 2.0, "validation": {"num_steps": 4, "seeds": 2, "final_share": 0.5}},
+    "outer": RAW["recipe"]["outer"] | {"learning_rate": 30.0, "pull": 0.001, "average": 0.2},
+}
+
+
+def test_with_all_options_a_run_that_was_cut_goes_on_bit_for_bit_and_stores_what_it_hands_on(tmp_path):
+    options = {"recipe": RAW["recipe"] | OPTIONS}
+    with pytest.raises(Interrupted):
+        train(tmp_path / "cut", StopAfter(7), **options)
+    found, whole = (trees.digest(train(tmp_path / name, **options)) for name in ("cut", "uncut"))
+    assert found == whole
+    rows = records(tmp_path / "uncut")
+    assert records(tmp_path / "cut") == rows
+    assert rows[-1]["went_back"] > 0
+    assert trees.digest(load(tmp_path / "uncut").theta) == whole
+    best = min((row for row in rows if "validation_loss" in row), key=lambda row: row["validation_loss"])
+    assert load(tmp_path / "uncut/checkpoints/best").meta.step == best["outer_step"]
+    assert trees.digest(load(tmp_path / "uncut/checkpoints/best").theta) == whole
+
+
 def test_validations_may_have_other_networks():
     validation = {"widths": [5, 7], "depths": [2], "num_steps": 4, "seeds": 3}
     trainer = make_trainer(parse(RAW | {"recipe": RAW["recipe"] | {"validation": validation}}))

@@ -11,7 +11,7 @@ import pytest
 
 from mulo.config import parse
 from mulo.config.estimators import ESTIMATORS, EstimatorTraits
-from mulo.meta.particles import draw_lengths, draw_offsets
+from mulo.meta.particles import draw_lengths, draw_offsets, renewed
 
 from .quadratic import THETA, MomentumOptimizer, Quadratic, estimator, flat, history, key_of, recipe
 
@@ -32,6 +32,31 @@ def test_lengths_are_log_uniform():
     uniform = (drawn - np.log(1000)) / np.log(10)
     assert np.exp(np.median(drawn)) == pytest.approx(np.sqrt(1000 * 10_000), rel=0.03)
     assert np.abs(uniform - (np.arange(MANY) + 0.5) / MANY).max() < 2 / np.sqrt(MANY)  # Kolmogorov: p < 0.001
+
+
+def test_lengths_may_be_uniform():
+    drawn = np.sort(lengths_of(truncation=1, min_length=1000, max_length=10_000, lengths="uniform"))
+    assert np.abs((drawn - 1000) / 9000 - (np.arange(MANY) + 0.5) / MANY).max() < 2 / np.sqrt(MANY)  # as above
+
+
+@pytest.mark.parametrize("lengths", ["log_uniform", "uniform"])
+@pytest.mark.parametrize(("step", "longest"), [(0, 1000), (10, 2000), (20, 4000), (30, 8000), (35, 8000)])
+def test_the_longest_length_grows_evenly_in_its_logarithm(step, longest, lengths):
+    """Over 30 of 40 outer steps, three doublings."""
+    settings = {"min_length": 1000, "max_length": 8000, "length_curriculum": 0.75, "outer_steps": 40}
+    grown = np.asarray(draw_lengths(recipe(truncation=1, lengths=lengths, **settings), key_of(0), MANY, step))
+    fixed = lengths_of(truncation=1, min_length=1000, max_length=longest, lengths=lengths)
+    np.testing.assert_allclose(grown, fixed, rtol=1e-5, atol=1)
+
+
+def test_unrolls_draw_the_lengths_of_their_outer_step():
+    settings = recipe(pairs=8, min_length=5, max_length=80, length_curriculum=1.0, outer_steps=4)
+    ended, xi = jnp.full(8, 5), jax.tree.map(lambda x: jnp.zeros((8, *x.shape)), THETA)
+    for step in range(5):
+        *_, lengths = renewed(settings, xi, ended, ended, jnp.int32(step), key_of(0))
+        key = jax.random.fold_in(key_of(0), zlib.crc32(b"length"))
+        np.testing.assert_array_equal(lengths, draw_lengths(settings, key, 8, step))
+    assert lengths.max() > 5
 
 
 def test_a_single_possible_length_is_drawn():

@@ -13,6 +13,7 @@ import pytest
 from mulo import data, randomness
 from mulo.config import MLPConfig, OuterConfig, SyntheticDataConfig
 from mulo.meta.outer import outer_optimizer
+from mulo.meta.state import keep_best
 from mulo.meta.trainer import Trainer, TrainerState, run
 from mulo.tasks import make_tasks
 
@@ -201,7 +202,7 @@ def test_best_theta_is_the_lowest_validated_one():
 def test_keep_best():
     state = trainer().initial()
     for loss, mark in [(2.0, 1), (3.0, 2), (np.nan, 3), (1.0, 4), (1.0, 5)]:
-        state = trainer().keep_best(state._replace(theta=mark), loss)
+        state = keep_best(state._replace(theta=mark), loss)
     assert state.theta == 5
     assert (state.best_theta, float(state.best_loss)) == (4, 1.0)
 

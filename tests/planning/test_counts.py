@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mulo.config import MLPConfig, PlanConfig, SyntheticDataConfig, ValidationConfig
+from mulo.config import MLPConfig, PlanConfig, RecipeConfig, SyntheticDataConfig, ValidationConfig
 from mulo.cost import Cost
 from mulo.data import load
+from mulo.meta.particles import draw_lengths
 from mulo.meta.trainer import run
 from mulo.optimizers import Celo2, SmallFC, VeLO, tensor_lstm
 from mulo.optimizers.celo2 import newton_schulz
@@ -119,6 +120,14 @@ def test_inner_steps_are_those_of_a_meta_training(changes):
     assert counted["validation"] == tasks * steps.validation(recipe)
     trained = counted["all"] - counted["validation"]
     assert trained == pytest.approx(tasks * recipe.outer_steps * steps.per_outer_step(recipe))
+
+
+@pytest.mark.parametrize("changes", [{}, {"lengths": "uniform"}, {"length_curriculum": 0.5}], ids=str)
+def test_the_mean_length_is_that_of_the_lengths_drawn(changes):
+    recipe = RecipeConfig(estimator="es", min_length=100, max_length=1000, truncation=1, outer_steps=200, **changes)
+    keys = jax.random.split(jax.random.key(0), 200)
+    drawn = jax.vmap(lambda key, step: draw_lengths(recipe, key, 500, step))(keys, jnp.arange(200))
+    assert float(drawn.mean()) == pytest.approx(steps.truncations_per_outer_step(recipe), rel=0.01)
 
 
 def test_time_is_bound_by_arithmetic_or_by_memory():
