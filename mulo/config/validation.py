@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from mulo.config.settings import setting
+from mulo.errors import ConfigError
 
 SCORES = ("mean", "stable")
 
@@ -25,6 +26,13 @@ class ValidationConfig:
     """`mean`: mean clipped loss of all trainings. `stable`: a training that meets a loss that is not finite, or whose
     loss is above that of its first step, counts as its first loss; then the mean over seeds and the geometric mean over
     networks. null: `mean` if nothing else here is set, else `stable`."""
+
+    def check_together(self, prefix: str) -> None:
+        """A size given twice would count double."""
+        for key in ("widths", "depths"):
+            sizes = getattr(self, key) or []
+            if len(set(sizes)) < len(sizes):
+                raise ConfigError.value(f"{prefix}{key}", sizes, "a list without repetitions")
 
     @property
     def stable(self) -> bool:

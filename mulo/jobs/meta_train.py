@@ -123,7 +123,8 @@ def _picture(job: JobContext) -> None:
 def _say_outcome(job: JobContext) -> None:
     losses = [row["validation_loss"] for row in read(job.folder / "metrics.jsonl") if "validation_loss" in row]
     if losses:
+        kept = ", which is handed on" if job.config.recipe.keep == "best" else ""
         job.console.print(
-            f"Mean loss of full unrolls on held-out seeds: {losses[0]:.4f} under the initial θ, "
-            f"{losses[-1]:.4f} under the final one (lowest {min(losses):.4f})."
+            f"Validation loss on held-out seeds: {losses[0]:.4f} under the initial θ, {losses[-1]:.4f} under the final "
+            f"one (lowest {min(losses):.4f}{kept})."
         )

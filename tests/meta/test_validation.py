@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mulo.config import ValidationConfig
+from mulo.config import ValidationConfig, parse
+from mulo.errors import ConfigError
 from mulo.meta.trainer import Trainer
 
 from .quadratic import THETA, MomentumOptimizer, Quadratic, expected_losses, flat, recipe
@@ -105,3 +106,8 @@ def test_the_score_is_stable_where_anything_else_is_set():
 def test_by_default_the_programs_of_meta_training_validate():
     trainer = Trainer((CALM,), MomentumOptimizer(), recipe(pairs=2), 0)
     assert trainer.validate.estimators == trainer.estimators
+
+
+def test_a_network_given_twice_is_refused():
+    with pytest.raises(ConfigError, match=r"recipe\.validation\.depths=\[3, 3\] is invalid"):
+        parse({"recipe": {"validation": {"depths": [3, 3]}}})
