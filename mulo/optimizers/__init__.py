@@ -6,9 +6,10 @@ This package's names are loaded without JAX; rules and kernels are in modules of
 from typing import TYPE_CHECKING
 
 from mulo.optimizers.adamw import AdamW
-from mulo.optimizers.base import Baseline, Look, Optimizer, PerParameterMLP
+from mulo.optimizers.base import Baseline, Look, Optimizer
 from mulo.optimizers.celo2 import Celo2
 from mulo.optimizers.muon import Muon
+from mulo.optimizers.per_parameter import PerParameterMLP
 from mulo.optimizers.schedule_free import ScheduleFree
 from mulo.optimizers.small_fc import SmallFC
 from mulo.optimizers.velo import VeLO

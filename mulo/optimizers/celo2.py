@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mulo.config.settings import setting
 from mulo.cost import Cost
-from mulo.optimizers.base import ADAM, Look, PerParameterMLP, Shape, entries
+from mulo.optimizers.base import ADAM, Look, Shape, entries
+from mulo.optimizers.per_parameter import PerParameterMLP
 
 if TYPE_CHECKING:
     from mulo.types import Multiplier

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mulo.config.settings import setting
-from mulo.optimizers.base import Look, PerParameterMLP
+from mulo.optimizers.base import Look
+from mulo.optimizers.per_parameter import PerParameterMLP
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def initial(optimizer: SmallFC, key: Array) -> Theta:
 def scale_by_small_fc(
     optimizer: SmallFC, theta: Theta, num_steps: Array, multipliers: Multipliers
 ) -> optax.GradientTransformationExtraArgs:
-    """The step of the MLP for every parameter; the loss plays no role, nor, as published, does the number of steps."""
+    """The step of the MLP for every parameter; the loss plays no role, nor, unless options say so, does `num_steps`."""
     decays, rule = decode_decays(theta["decays"]), rule_of(optimizer)
 
     def init_fn(params: Params) -> SmallFCState:
@@ -56,7 +56,7 @@ def scale_by_small_fc(
         updates: Any, state: SmallFCState, params: Params, *, shards: Shards | None = None, **extra: Any
     ) -> tuple[Any, SmallFCState]:
         del extra
-        time, laid_out = time_features(optimizer, state.step, num_steps), sharding.by_path(shards, updates)
+        time, laid_out = _time(optimizer, state.step, num_steps), sharding.by_path(shards, updates)
         step = moves(optimizer, theta, num_steps, state.step, optimizer.normalize_step)
         known = by_path(multipliers, updates)
 
@@ -69,6 +69,10 @@ def scale_by_small_fc(
         return moved, SmallFCState(tensors, state.step + 1, state.non_finite + zeroed)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _time(optimizer: SmallFC, step: Array, num_steps: Array) -> Array:
+    return relative_time_features(step, num_steps) if optimizer.time_features == "relative" else time_features(step)
 
 
 def _non_finite(gradients: Any, shards: Any) -> Array:
@@ -112,11 +116,14 @@ def tensor_features(given: TensorInputs) -> list[Array]:
     return [given.gradient, given.parameter, m, v, m * root, root, *factored]
 
 
-def time_features(optimizer: SmallFC, step: Array, num_steps: Array) -> Array:
-    """[11], tanh(t/τ − 1) with t the iteration before its increment, or tanh(10·(t/T − τ))."""
-    if optimizer.time_features == "relative":
-        return jnp.tanh(10 * (step.astype(jnp.float32) / num_steps - jnp.array(FRACTIONS, jnp.float32)))
+def time_features(step: Array) -> Array:
+    """[11], tanh(t/τ − 1) with t the iteration before its increment."""
     return jnp.tanh(step.astype(jnp.float32) / jnp.array(TIME_SCALES, jnp.float32) - 1)
+
+
+def relative_time_features(step: Array, num_steps: Array) -> Array:
+    """[11], tanh(10·(t/T − τ)) with t as above and T the length of the training."""
+    return jnp.tanh(10 * (step.astype(jnp.float32) / num_steps - jnp.array(FRACTIONS, jnp.float32)))
 
 
 def read_haiku(arrays: Any) -> Theta:

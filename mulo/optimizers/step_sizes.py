@@ -29,15 +29,15 @@ def initial() -> Array:
 
 def role_of(multiplier: Multiplier, rank: int) -> int:
     """Row of a parameter; of an unknown role it is that of hidden matrices or of biases, by the rank."""
-    role = multiplier.role or ("hidden" if rank >= 2 else "bias")
-    return ROLES.index(_SHARED.get(role, role))
+    role = _SHARED.get(multiplier.role or "", multiplier.role)
+    return ROLES.index(role if role in ROLES else "hidden" if rank >= 2 else "bias")
 
 
 def sizes(weights: Array, step: Array, num_steps: Array) -> Array:
     """[roles]: exp of a parabola in the fraction of the training that is done."""
     x = 2 * jnp.clip(step.astype(jnp.float32) / num_steps, 0, 1) - 1
     basis = jnp.stack([jnp.ones_like(x), x, 1.5 * x**2 - 0.5])
-    return jnp.exp(GAIN * jnp.sum(weights * basis, axis=-1))
+    return jnp.exp(GAIN * jnp.sum(weights * basis[None], axis=-1))
 
 
 def sizes_of(theta: Any, num_steps: Array, step: Array) -> Callable[[Multiplier, int], Array | float]:

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.lax import rsqrt
 
-from mulo.optimizers.base import PerParameterMLP
+from mulo.optimizers.per_parameter import PerParameterMLP
 from mulo.optimizers.step_sizes import sizes_of
 from mulo.placement import laid_out_alike
 from mulo.sharding import WHOLE, Shard

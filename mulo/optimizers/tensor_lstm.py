@@ -60,8 +60,11 @@ def weights(hidden: int, param_inits: int) -> TensorLSTM:
 
 
 def at_constants(lstm: TensorLSTM, control: float) -> TensorLSTM:
-    """Random weights made to give all mixing weights as `control` and all step sizes as 1, plus a tenth of before."""
-    controls = Linear(0.1 * lstm.controls.w, jnp.full_like(lstm.controls.b, control))
+    """Random weights made to give all mixing weights as `control` and all step sizes as 1.
+
+    What is added to them is a tenth of what it was, relative to the constants.
+    """
+    controls = Linear(0.1 * control * lstm.controls.w, jnp.full_like(lstm.controls.b, control))
     step_size = Linear(0.1 * lstm.step_size.w, jnp.ones_like(lstm.step_size.b))
     return lstm._replace(controls=controls, step_size=step_size)
 

@@ -43,7 +43,7 @@ class Rule:
     zero_non_finite: bool = False
     """Gradient entries that are not finite count as 0."""
     scale_free: bool = False
-    """Features are those of the gradient in units of its own size (`accumulators.unit`)."""
+    """Features are those of the gradient in units of its own size (`accumulators.per_unit`)."""
 
 
 def update(

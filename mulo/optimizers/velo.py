@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from mulo.config.settings import setting
 from mulo.cost import Cost
-from mulo.optimizers.base import Look, PerParameterMLP, Shape
+from mulo.optimizers.base import Look, Shape
+from mulo.optimizers.per_parameter import PerParameterMLP
 
 if TYPE_CHECKING:
     from mulo.types import Theta

@@ -21,6 +21,16 @@ from .surroundings import ROUNDING, placed, surroundings
 
 SMALL_FC = SmallFC(hidden_size=9)
 VELO = VeLO(hidden_size=9, lstm_hidden_size=3, param_inits=2)
+OPTIONS = {
+    "scale_free": True,
+    "start": "adam",
+    "step_sizes": True,
+    "schedule": "warmup_stable_decay",
+    "horizon_exponent": 0.5,
+    "weight_decay": 0.1,
+}
+"""All that learned optimizers have in common, away from what was published."""
+NORMALIZED = {"normalize_step": True}
 CONFIGS = {
     "small_fc_sp": replace(SMALL_FC, parametrization="sp", step_mult=0.001, zero_non_finite=False),
     "small_fc_mup": SMALL_FC,
@@ -28,6 +38,9 @@ CONFIGS = {
     "velo_mup": VELO,
     "celo2_sp": Celo2(parametrization="sp", weight_decay=0.1),
     "celo2_mup": Celo2(orthogonalize=True, schedule="warmup_cosine"),
+    "small_fc_options": replace(SMALL_FC, time_features="relative", **OPTIONS, **NORMALIZED),
+    "velo_options": replace(VELO, **OPTIONS, **NORMALIZED),
+    "celo2_options": Celo2(orthogonalize=True, orthogonalize_only_hidden=True, time_features="relative", **OPTIONS),
     "adamw": AdamW(weight_decay=0.1, schedule="warmup_cosine"),
     "mu_adam": AdamW(name="mu_adam", parametrization="mup"),
     "nadamw": AdamW(nesterov=True, parametrization="mup"),

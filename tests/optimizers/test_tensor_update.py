@@ -72,6 +72,12 @@ def given(name, hidden, shape, seed=0):
     return mlp_of(rng, inputs, hidden, outputs), DECAYS, *draw[2:], state, constants
 
 
+def scale_free(name):
+    """The rule, its features in units of the gradient; VeLO's and Celo2's then do not clip at ±1000."""
+    rule = RULES[name][0]
+    return replace(rule, scale_free=True, clip=np.inf)
+
+
 def shapes_for(name):
     return [shape for shape in SHAPES if name != "celo2" or len(shape) >= 2]
 
@@ -118,16 +124,46 @@ def test_the_jax_form_equals_the_straightforward_form(name, hidden, expected, in
             check(update(*given(name, hidden, shape)), expected[name, hidden, shape])
 
 
+SCALE_FREE_SHAPES = [(), (20000,), (45, 700), (5, 3, 40), (3, 3, 17, 40)]
+"""Of these all but the first and (5, 3, 40) are cut into several chunks."""
+
+
+@pytest.mark.parametrize(("name", "hidden"), [("small_fc", 8), ("velo", 4), ("celo2", 8)])
+def test_both_forms_are_scale_free_alike(name, hidden, monkeypatch, jit):
+    shapes = [shape for shape in SCALE_FREE_SHAPES if shape in shapes_for(name)]
+    cases = [given(name, hidden, shape) for shape in shapes]
+    found = [tensor_update.update(scale_free(name), *case) for case in cases]
+    monkeypatch.setattr(native, "available", lambda: False)
+    expected = jit(lambda cases: [tensor_update.update(scale_free(name), *case) for case in cases])(cases)
+    for case, actual, wanted in zip(cases, found, expected, strict=True):
+        check(actual, wanted)
+        plain, state = tensor_update.update(RULES[name][0], *case)
+        check(actual[1], state, 1e-6)
+        assert np.linalg.norm(actual[0] - plain) > 1e-2 * np.linalg.norm(plain)
+
+
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (2, 0, 4)])
 def test_a_tensor_without_entries_moves_nowhere(shape):
     step, _ = tensor_update.update(RULES["velo"][0], *given("velo", 4, shape))
     assert step.shape == shape
 
 
-@pytest.mark.parametrize("shape", [(7,), (130, 150), (5, 3, 40)])
-def test_a_batch_gives_each_the_bits_it_has_alone(shape):
+PUBLISHED, SCALE_FREE = RULES["velo"][0], scale_free("velo")
+
+
+@pytest.mark.parametrize(
+    ("shape", "rule"),
+    [
+        ((7,), PUBLISHED),
+        ((130, 150), PUBLISHED),
+        ((5, 3, 40), PUBLISHED),
+        ((9000,), SCALE_FREE),
+        ((130, 150), SCALE_FREE),
+    ],
+)
+def test_a_batch_gives_each_the_bits_it_has_alone(shape, rule):
     """Also across the number of threads: alone, a tensor's chunks are shared out; in a batch, they are not."""
-    rule, (mlp, decays, *rest) = RULES["velo"][0], given("velo", 4, shape)
+    mlp, decays, *rest = given("velo", 4, shape)
     others = given("velo", 4, shape, seed=1)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), tuple(rest[:3]), tuple(others[2:5]))
     mlps = jax.tree.map(lambda *x: jnp.stack(x), mlp, others[0])
