@@ -32,6 +32,8 @@ class Celo2(PerParameterMLP):
     """Newton–Schulz on every matrix's direction; its µP multiplier is then 1/√fan_in instead of 1/fan_in."""
     orthogonalize_only_hidden: bool = False
     """Leaves out input, embedding and output matrices, as Muon does."""
+    step_mult: float = setting(0.001, low=0)
+    """λ1, the learning rate."""
     vector_mult: float = setting(20.0, low=0)
     """Learning rate of AdamW on tensors of rank < 2, in units of `step_mult`."""
     time_features: str = setting("none", choices=("none", "relative"))

@@ -34,7 +34,7 @@ class PerParameterMLP(Scheduled):
 
     hidden_size: int = setting(32, low=1, high=1024)
     """Units of each of the MLP's two hidden layers."""
-    step_mult: float = setting(0.001, low=0)
+    step_mult: float = setting(0.001, above=0)
     """λ1, the size of a step."""
     horizon_exponent: float = setting(0.0, low=0, high=1)
     """λ1 is multiplied by (1000 / number of steps) to this power: longer trainings take smaller steps."""

@@ -22,13 +22,13 @@ class SmallFC(PerParameterMLP):
 
     name: str = "small_fc_mup"
     architecture: str = setting("small_fc", choices=("small_fc",))
-    step_mult: float = setting(0.01, low=0)
+    step_mult: float = setting(0.01, above=0)
     """λ1, the size of a step: 0.01 in µP and 0.001 in SP (µLO, figure 7)."""
     exp_mult: float = setting(0.001, low=0)
     """λ2, the weight of the magnitude output in exp(λ2·m)."""
     zero_non_finite: bool = True
     """Sets non-finite gradient entries to 0 and counts them (on in µP, off in SP)."""
     normalize_step: bool = False
-    """Gives the direction of every tensor RMS 1, as Celo2 does: no step is larger than λ1."""
+    """Gives the direction of every tensor RMS 1, as Celo2 does: the size of a step is λ1 and the multiplier alone."""
     time_features: str = setting("absolute", choices=("absolute", "relative"))
     """Eleven inputs tanh(t/τ − 1), as published, or tanh(10·(t/T − τ)) with T the length of the training."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mulo.optimizers.accumulators import Accumulators, in_units, per_unit
-from mulo.optimizers.tensor_statistics import statistics
+from mulo.optimizers.accumulators import Accumulators, per_unit
+from mulo.optimizers.tensor_statistics import Statistics, statistics
 from mulo.sharding import Shard
 from mulo.trees import Weight
 from mulo.types import Array, Params
@@ -92,14 +92,27 @@ def inputs(shared: Array, params: Params, tensors: Any, shards: Any, scale_free:
 
 def _statistics(scale_free: bool, p: Array, state: Accumulators, shard: Shard) -> Array:
     """[12]: mean rms 1, rank one-hot 5, momentum variance 3, rms variance 3 (around the momentum's mean)."""
-    state = in_units(state, per_unit(state, shard)) if scale_free else state
-    means = statistics(p.astype(jnp.float32), state, shard)
+    means = (_statistics_in_units if scale_free else statistics)(p.astype(jnp.float32), state, shard)
     # The published code scales the moments by 1/rms(p) first, which scales these means by it or by its square.
     squared = 1 / jnp.maximum(1e-9, means.parameter)
     rank = jax.nn.one_hot(sum(size > 1 for size in p.shape), RANKS, dtype=jnp.float32)
     second_moment = _squash(jnp.sqrt(squared) * means.second_moment)
     variances = [_squash(squared * means.momentum_variance), _squash(squared * means.second_moment_spread)]
     return jnp.concatenate([second_moment, rank, *variances])
+
+
+def _statistics_in_units(p: Array, state: Accumulators, shard: Shard) -> Statistics:
+    """Of moments in units of the gradient's size: those of m and v over it, which copies v alone, times its powers."""
+    unit = per_unit(state, shard)
+    means = statistics(p, state._replace(second_moment=unit * state.second_moment), shard)
+    once = unit.reshape(())
+    return Statistics(
+        means.parameter,
+        once * means.momentum,
+        once * means.second_moment,
+        once**2 * means.momentum_variance,
+        once**2 * means.second_moment_spread,
+    )
 
 
 def _squash(x: Array) -> Array:

@@ -18,11 +18,15 @@ from mulo.optimizers import AdamW, Celo2, SmallFC, VeLO, per_parameter_mlp
 from mulo.tasks import make_tasks
 from mulo.unroll import start, unroll
 
+OPTIONS = {"scale_free": True, "start": "adam", "step_sizes": True, "weight_decay": 0.1, "horizon_exponent": 0.5}
 OPTIMIZERS = {
     "small_fc": SmallFC(hidden_size=9),
     "velo": VeLO(param_scale_mult=True, interp_mult=30.0),
     "celo2": Celo2(weight_decay=0.1),
     "celo2_orthogonal": Celo2(orthogonalize=True),
+    "small_fc_options": SmallFC(hidden_size=9, normalize_step=True, time_features="relative", **OPTIONS),
+    "velo_options": VeLO(normalize_step=True, schedule="warmup_cosine", **OPTIONS),
+    "celo2_options": Celo2(time_features="relative", schedule="warmup_stable_decay", **OPTIONS),
     "mu_adam": AdamW(parametrization="mup", weight_decay=0.1),
 }
 SHAPES = [(8,), (8, 8), (9, 8), (16, 3), (5, 3), (12, 2, 3)]

@@ -23,9 +23,10 @@ def slow(name):
     return pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.fixture(
-    scope="module", params=["small_fc", slow("velo"), slow("celo2"), slow("celo2_orthogonal"), slow("mu_adam")]
-)
+SLOW = ("velo", "celo2", "celo2_orthogonal", "mu_adam", "small_fc_options", "velo_options", "celo2_options")
+
+
+@pytest.fixture(scope="module", params=["small_fc", *map(slow, SLOW)])
 def compared(request, compiler_options):
     """The architecture, and what `over_devices` finds about it on 1, 2 and 4 devices."""
     output = python_on(4, "-m", "tests.evaluation.over_devices", request.param, json.dumps(compiler_options))

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mulo.optimizers import Celo2, accumulators, celo2_rule, small_fc_rule, velo_rule
+from mulo.optimizers import Celo2, accumulators, celo2_rule, small_fc_rule, tensor_lstm, velo_rule
+from mulo.sharding import WHOLE
 from tests.optimizers.learned_steps import (
     MUP,
     PARAMS,
@@ -107,3 +108,23 @@ def test_one_feature_of_velo_is_clipped_where_the_gradient_itself_is_0_1():
     unit = np.sqrt(0.001 * np.mean(gradient**2))
     found = jit(lambda g: features(RULES["velo"], [g], g, True)[CLIPPED])(gradient)
     np.testing.assert_allclose(found[0], np.clip(gradient, -0.1, 0.1) / unit, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 6)], ids=str)
+def test_the_lstm_of_velo_sees_the_moments_of_gradients_in_units_of_their_size(shape):
+    """Against its published inputs, of moments that were divided one by one."""
+    gradient = np.float32(1e-4 * np.random.default_rng(0).standard_normal(shape))
+    unit = np.sqrt(0.001 * np.mean(np.float64(gradient) ** 2))
+    parameter = jnp.full(shape, 0.3)
+
+    @jit
+    def inputs(gradient, divided):
+        def of(gradient, scale_free):
+            state = accumulators.update(accumulators.initial(parameter, DECAYS), gradient, DECAYS)
+            return tensor_lstm.inputs(jnp.zeros(18), [parameter], [state], [WHOLE], scale_free)
+
+        return of(gradient, True), of(divided, False), of(gradient, False)
+
+    found, expected, published = inputs(gradient, np.float32(gradient / unit))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert np.max(np.abs(published - expected)) > 1
