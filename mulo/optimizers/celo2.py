@@ -21,6 +21,9 @@ class Celo2(PerParameterMLP):
     looks: ClassVar[Mapping[str, Look]] = {
         "celo2_mup": Look("µCelo2", "#7B4FA3", "p", "mup"),
         "celo2_sp": Look("Celo2 (SP)", "#CC79A7", "h", "sp"),
+        "mucelo2": Look("µCelo2", "#7B4FA3", "p", "mup"),
+        "celo2": Look("Celo2 (SP)", "#CC79A7", "h", "sp"),
+        "mucelo2_orthogonal": Look("µCelo2 orthogonal", "#4B2E83", "P", "mup"),
     }
     tunable: ClassVar[tuple[str, ...]] = ("step_mult", "vector_mult")
     full_features: ClassVar[int] = 18

@@ -16,6 +16,8 @@ class SmallFC(PerParameterMLP):
     looks: ClassVar[Mapping[str, Look]] = {
         "small_fc_mup": Look("µLO", "#D55E00", "s", "mup"),
         "small_fc_sp": Look("LO (SP)", "#E69F00", "v", "sp"),
+        "mulo": Look("µLO", "#D55E00", "s", "mup"),
+        "lo": Look("LO (SP)", "#E69F00", "v", "sp"),
     }
     full_features: ClassVar[int] = 16
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sp": {"zero_non_finite": False}, "mup": {}}

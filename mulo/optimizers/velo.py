@@ -20,6 +20,8 @@ class VeLO(PerParameterMLP):
     looks: ClassVar[Mapping[str, Look]] = {
         "velo_mup": Look("µVeLO", "#0072B2", "o", "mup"),
         "velo_sp": Look("VeLO (SP)", "#56B4E9", "^", "sp"),
+        "muvelo": Look("µVeLO", "#0072B2", "o", "mup"),
+        "velo": Look("VeLO (SP)", "#56B4E9", "^", "sp"),
     }
     full_features: ClassVar[int] = 18
 
