@@ -107,7 +107,8 @@ class TensorInputs(NamedTuple):
     factors: Any
     """Adafactor's factors of rows and columns, a pair shaped like `state.row` and `state.col`; `()` for rank < 2."""
     per_unit: Array
-    """What the gradient was multiplied by, [1, *(1, …)]: 1, or one over its size."""
+    """What gradient and moments are to be multiplied by (`in_units`), [1, *(1, …)]: 1, or one over the gradient's
+    size."""
 
 
 def inputs(
@@ -115,14 +116,13 @@ def inputs(
 ) -> TensorInputs:
     """Gathers them; the factors of rows are relative to the mean over the second largest dimension.
 
-    With `scale_free` gradient and moments are given in units of the gradient's size: a gradient times any constant
-    has the same inputs, and constants such as 1e-6 beside a second moment are relative to the tensor's.
+    With `scale_free` they are to be read in units of the gradient's size: a gradient times any constant then has the
+    same features, and constants such as 1e-6 beside a second moment are relative to the tensor's.
     """
     axes, scale = factored_axes(shard.whole(gradient.shape)), jnp.ones((1,) * (1 + gradient.ndim), jnp.float32)
     if scale_free:
         scale = per_unit(state, shard)
-        gradient, state = gradient * scale[0], in_units(state, scale)
-    factors = _factors(state, axes, shard) if axes else ()
+    factors = _factors(_scaled(state, scale) if scale_free else state, axes, shard) if axes else ()
     return TensorInputs(gradient[None], parameter[None], state, factors, scale)
 
 
@@ -132,7 +132,13 @@ def per_unit(state: Accumulators, shard: Shard = WHOLE) -> Array:
     return rsqrt(unit + UNIT_FLOOR).reshape((1,) * state.momentum.ndim)
 
 
-def in_units(state: Accumulators, per_unit: Array) -> Accumulators:
+def in_units(given: TensorInputs) -> TensorInputs:
+    """Gradient and moments times `per_unit`; elementwise, so that it need not be done for a whole tensor at once."""
+    scale = given.per_unit
+    return given._replace(gradient=given.gradient * scale, state=_scaled(given.state, scale))
+
+
+def _scaled(state: Accumulators, per_unit: Array) -> Accumulators:
     """Moments of a gradient that is multiplied by this."""
     squared = jnp.square(per_unit)
     col = state.col * squared if len(state.col) else state.col

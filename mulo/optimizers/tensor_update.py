@@ -45,6 +45,10 @@ class Rule:
     scale_free: bool = False
     """Features are those of the gradient in units of its own size (`accumulators.per_unit`)."""
 
+    def read(self, given: TensorInputs) -> Sequence[Array]:
+        """The features of a tensor, or of a part of it."""
+        return self.features(accumulators.in_units(given) if self.scale_free else given)
+
 
 def update(
     rule: Rule,
@@ -95,7 +99,7 @@ def _jax(
         return direction * jnp.exp(rule.exp_mult * magnitude) if rule.exp_mult else direction
 
     inputs = accumulators.inputs(gradient, p, state, shard, rule.scale_free)
-    return per_parameter_mlp.apply(mlp, rule.features, inputs, output, rule.normalizer._replace(shard=shard)), state
+    return per_parameter_mlp.apply(mlp, rule.read, inputs, output, rule.normalizer._replace(shard=shard)), state
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

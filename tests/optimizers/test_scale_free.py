@@ -78,7 +78,8 @@ def features(rule, gradients, parameter, scale_free):
     state = accumulators.initial(parameter, DECAYS)
     for gradient in gradients:
         state = accumulators.update(state, gradient, DECAYS)
-    return rule.features(accumulators.inputs(gradients[-1], parameter, state, scale_free=scale_free))
+    given = accumulators.inputs(gradients[-1], parameter, state, scale_free=scale_free)
+    return replace(rule, scale_free=scale_free).read(given)
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (4, 6), (2, 3, 4), (2, 2, 3, 4)], ids=str)
