@@ -31,6 +31,8 @@ class EvaluationConfig:
     baselines: Any = setting(None, group="optimizer", each=True)
     """By name, the settings of optimizers that stand beside θ; a learned one has a fresh θ. null: none; an entry that
     is null is left out."""
+    theta0: bool = False
+    """Where θ is meta-trained, the θ that meta-training began with stands beside it, as `<method>_theta0`."""
     sp_twin: str | None = setting(None, path=True)
     """θ of the same architecture meta-trained under SP, to stand beside a µP one; given as `checkpoint` is."""
     model_devices: int = setting(1, low=1)

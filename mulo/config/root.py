@@ -197,6 +197,11 @@ class Config:
         return self.name or self.optimizer.name
 
     @property
+    def shows_theta0(self) -> bool:
+        """Whether the evaluation after meta-training shows the θ that it began with, too."""
+        return self.mode == "main" and self.meta_trains and self.evaluation.theta0
+
+    @property
     def evaluated(self) -> "Config":
         """The same with the task and the data of the evaluation in place of meta-training's."""
         return replace(self, task=self.evaluation.task or self.task, data=self.evaluation.data or self.data)

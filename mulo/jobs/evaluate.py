@@ -13,7 +13,7 @@ from mulo.jobs.context import JobContext
 from mulo.jobs.gather import gather
 from mulo.jobs.job_folders import JobFolder
 from mulo.jobs.networks import evaluated
-from mulo.optimizers import Optimizer, with_state_dtype
+from mulo.optimizers import Optimizer, fresh_theta, with_state_dtype
 from mulo.reporting.labels import label, label_of_family
 from mulo.reporting.progress import progress
 from mulo.reporting.record import write_up_job
@@ -90,7 +90,7 @@ def _in_words(runs: Sequence[Run], seeds: int) -> str:
 def _runs(config: Config, prepared_for: PreparedFor) -> list[Run]:
     runs = []
     for index, (chosen, tasks) in enumerate(evaluated(config)):
-        of = prepared_for if index == 0 else _as_configured(chosen, config.evaluation.sp_twin if index == 1 else None)
+        of = prepared_for if index == 0 else _as_configured(config, chosen, index - config.shows_theta0)
         name = config.method if index == 0 else chosen.name
         for num_steps in config.evaluation.all_horizons:
             for task in tasks:
@@ -100,7 +100,8 @@ def _runs(config: Config, prepared_for: PreparedFor) -> list[Run]:
     return runs
 
 
-def _as_configured(optimizer: Optimizer, path: str | None) -> PreparedFor:
-    """With θ of a checkpoint where there is one; else with a fresh θ, which of a baseline holds its settings."""
-    theta = checkpoint.load(path).theta if path is not None else optimizer.init(randomness.root(0))
+def _as_configured(config: Config, optimizer: Optimizer, index: int) -> PreparedFor:
+    """With θ of the SP twin, the first one but for θ0; else with a fresh θ, which of a baseline holds its settings."""
+    path = config.evaluation.sp_twin if index == 1 else None
+    theta = checkpoint.load(path).theta if path is not None else fresh_theta(optimizer, config.seed)
     return lambda task: Prepared(optimizer, theta)

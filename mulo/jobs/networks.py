@@ -6,6 +6,7 @@ from mulo import checkpoint, data
 from mulo.config import Config, TaskBase
 from mulo.optimizers import Optimizer
 from mulo.planning.plan import Assignment
+from mulo.reporting.labels import THETA0
 from mulo.tasks import SupervisedTask, make_tasks
 from mulo.types import Dataset
 
@@ -52,6 +53,8 @@ def evaluated(config: Config) -> list[Assignment]:
     """All optimizers of the evaluation that follows meta-training, or of mode=evaluate."""
     settings, config = config.evaluation, config.evaluated
     optimizers: list[Optimizer] = [config.optimizer]
+    if config.shows_theta0:
+        optimizers.append(replace(config.optimizer, name=config.method + THETA0))
     if settings.sp_twin is not None:
         optimizers.append(checkpoint.read_meta(settings.sp_twin).optimizer)
     optimizers += [replace(baseline, name=name) for name, baseline in (settings.baselines or {}).items()]

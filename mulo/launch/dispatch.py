@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from mulo import checkpoint, distributed, randomness
+from mulo import checkpoint, distributed
 from mulo.cache import keep_compiled_programs
 from mulo.config import Config, LoggerConfig, to_dict
 from mulo.evaluation.model_devices import model_mesh
@@ -23,6 +23,7 @@ from mulo.jobs.plan import plan
 from mulo.jobs.tune import tune
 from mulo.jobs.verify import verify
 from mulo.locks import locked
+from mulo.optimizers import fresh_theta
 from mulo.process import preparation_time, run_directory
 from mulo.process.status import finished, recorded
 from mulo.process.stopping import graceful_stop
@@ -133,4 +134,4 @@ def _given_theta(config: Config) -> Theta:
         return checkpoint.load(config.checkpoint).theta
     if config.reference is not None:
         return read_theta(config.reference)
-    return config.optimizer.init(randomness.branch(randomness.root(config.seed), "theta"))
+    return fresh_theta(config.optimizer, config.seed)

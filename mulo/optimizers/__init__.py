@@ -15,7 +15,14 @@ from mulo.optimizers.small_fc import SmallFC
 from mulo.optimizers.velo import VeLO
 
 if TYPE_CHECKING:
-    from mulo.types import LearnedOptimizer
+    from mulo.types import LearnedOptimizer, Theta
+
+
+def fresh_theta(optimizer: Optimizer, seed: int) -> "Theta":
+    """θ that meta-training with this seed begins with; of a baseline its settings."""
+    from mulo import randomness
+
+    return optimizer.init(randomness.branch(randomness.root(seed), "theta"))
 
 
 def with_state_dtype(optimizer: Optimizer, state_dtype: str) -> "LearnedOptimizer":

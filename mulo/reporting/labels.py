@@ -23,8 +23,14 @@ def looks(learned: bool | None = None) -> Mapping[str, Look]:
     return {name: look for optimizer in shown for name, look in optimizer.looks.items()}
 
 
+THETA0 = "_theta0"
+"""Ends the name of an optimizer with the θ that its meta-training began with."""
+
+
 def label(name: str) -> str:
     """The printed name of an optimizer or a parametrization; others are returned unchanged."""
+    if name.endswith(THETA0):
+        return f"{label(name.removesuffix(THETA0))} θ0"
     known = looks().get(name)
     return known.label if known else _PARAMETRIZATIONS.get(name, name)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mulo.files import replacing
-from mulo.reporting.labels import looks
+from mulo.reporting.labels import THETA0, looks
 
 DPI = 160
 GREY = "#666666"
@@ -65,8 +65,11 @@ def lines(methods: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Line]:
 
 
 def _known(name: str) -> tuple[str, str] | None:
-    """Colour and marker of a preset, or of a method named after a label: `µLO_M` in full, `µLO_S` lighter."""
+    """Colour and marker of a preset, or of a method named after a label: `µLO_M` in full, `µLO_S` and θ0s lighter."""
     known = looks()
+    if name.endswith(THETA0):
+        trained = _known(name.removesuffix(THETA0))
+        return trained and (lighter(trained[0]), trained[1])
     if name in known:
         return known[name].color, known[name].marker
     stem = re.split(r"[_ ]", name, maxsplit=1)[0]
