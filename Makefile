@@ -31,7 +31,7 @@ $(READY): requirements.lock pyproject.toml | check-python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $(READY)
 
-run: setup  ## Meta-train a µVeLO on the embedded data, evaluate it on wider networks, draw the picture
+run: setup  ## Meta-train a µCelo2 on the embedded data, evaluate it on wider networks, draw the picture
 	$(BIN)/python -m mulo.run $(ARGS)
 
 sweep: setup  ## Run a sweep: NAME=figure/width (sweeps/README.md lists them), ARGS="scale=smoke"
