@@ -34,7 +34,8 @@ def losses(name, split, *keys):
 
 
 def test_every_folder_is_a_record():
-    assert {path.name for path in EXPERIMENTS.iterdir() if path.is_dir()} - {"__pycache__"} == {*RECORDS, "theta"}
+    others = {"recipe_search", "theta", "__pycache__"}
+    assert {path.name for path in EXPERIMENTS.iterdir() if path.is_dir()} - others == set(RECORDS)
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -63,16 +64,23 @@ def test_the_ledger_counts_a_shared_meta_training_once():
 
 def test_the_readme_says_how_its_first_picture_compares():
     """Medians by hand, over meta-seeds and seeds."""
-    medians = {
-        key: median(values) for key, values in losses("question_quick", "test_loss", "contestant", "width").items()
+    values = defaultdict(list)
+    for row in results("question_quick"):
+        if row["split"] == "test":
+            values[row["method"], row["width"]].append(float(row["loss"]))
+    medians = {key: median(of_seeds) for key, of_seeds in values.items()}
+    others = {
+        "of its own start": "mucelo2_orthogonal_theta0",
+        "of AdamW": "adamw",
+        "of µAdam": "mu_adam",
     }
-    widths = ("16", "64", "128", "256", "512")
-    assert all(medians["velo_mup", width] > medians["adamw", width] for width in widths)
-    first, last = (
-        f"{medians['velo_mup', w]:.3f} against {medians['adamw', w]:.3f} at width {w}" for w in ("16", "512")
-    )
+    learned = {width: loss for (name, width), loss in medians.items() if name == "mucelo2_orthogonal"}
+    assert len(learned) == 5
+    assert all(loss < medians[other, width] for width, loss in learned.items() for other in others.values())
     text = " ".join((EXPERIMENTS.parent / "README.md").read_text("utf-8").split())
-    assert f"behind tuned AdamW at every width: median test loss {first}, {last}." in text
+    for width in ("64", "256"):
+        start, adamw, mu_adam = (f"{medians[name, width]:.3f} {words}" for words, name in others.items())
+        assert f"{learned[width]:.3f} at width {width}, against {start}, {adamw} and {mu_adam}" in text
 
 
 def test_the_baselines_have_settings_as_good_as_any_that_the_record_tried():
