@@ -15,6 +15,7 @@ from mulo.evaluation.results import CONDITION, RESULTS, curve_names, ordered, re
 from mulo.jobs.job_folders import CHECK, TABLE, JobFolder, described, settings_of, without_paths
 from mulo.jobs.varied import varied
 from mulo.process import status
+from mulo.reporting.labels import THETA0
 from mulo.reporting.plots import running_median
 from mulo.reporting.record import Record
 from mulo.reporting.record.contents import run_names
@@ -48,12 +49,17 @@ def _started(job: JobFolder) -> tuple[str, str]:
     return last.started if last else "", job.folder.name
 
 
+def _prepared(config: Config) -> tuple[str, str]:
+    """Methods of which every job has its own: the optimizer, and the θ that its meta-training began with."""
+    return config.method, config.method + THETA0
+
+
 def _results(jobs: Sequence[JobFolder], keys: Sequence[str]) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """All rows and thinned curves. Trainings that jobs of several seeds share, as of baselines, are included once."""
     folders = [(number, path.parent) for number, job in enumerate(jobs) for path in sorted(job.folder.rglob(TABLE))]
     read = [_read(jobs[number].config, folder, keys) for number, folder in folders]
     tables = [
-        part.assign(job=number, folder=i, prepared=part.method == jobs[number].config.method)
+        part.assign(job=number, folder=i, prepared=part.method.isin(_prepared(jobs[number].config)))
         for i, ((number, _), (part, _)) in enumerate(zip(folders, read, strict=True))
     ]
     if not tables:
