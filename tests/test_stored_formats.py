@@ -23,9 +23,20 @@ CHECKPOINT = RUN / "checkpoints" / "best" / "6"
 ROOT = Path(__file__).parents[1]
 
 
+THEN = (
+    "recipe=narrow",
+    "recipe.name=quick",
+    "recipe.scale.width=32",
+    "recipe.scale.widths=[16,64]",
+    "recipe.scale.evaluation_steps=200",
+    "evaluation.theta0=false",
+)
+"""What commands left out when the directory was written, in today's words: the recipe and what stands beside θ."""
+
+
 def again(*overrides):
     """The command that has written the directory, and more."""
-    return composed("mode=meta_train", f"run_dir={RUN}", *TINY, *overrides)
+    return composed("mode=meta_train", f"run_dir={RUN}", *THEN, *TINY, *overrides)
 
 
 def test_the_file_is_of_the_old_format():

@@ -81,7 +81,7 @@ def test_a_task_has_one_width_or_several(architecture):
     assert several.sizes() == [(8, 1), (64, 1), (8, 2), (64, 2)]
     same = composed(f"task={architecture}", "task.width=null", "task.widths=[8,64]", "task.depths=[1,2]").task
     assert same.sizes() == several.sizes()
-    advice = rf"^task\.width=64 .* null beside task\.widths=\[16, 64\].* task={architecture}\."
+    advice = rf"^task\.width=64 .* null beside task\.widths=\[16, 32\].* task={architecture}\."
     with pytest.raises(ConfigError, match=advice):
         composed(f"task={architecture}_multiwidth", "task.width=64")
 
@@ -90,9 +90,9 @@ def test_a_members_sizes_are_its_own():
     config = composed("task=mixed", "task.mlp.widths=[8]", "task.vit.depths=[1,2]")
     assert [part.sizes() for part in config.task.parts] == [
         [(8, 3)],
-        [(16, 3), (64, 3)],
-        [(16, 1), (64, 1), (16, 2), (64, 2)],
-        [(16, 1), (64, 1)],
+        [(16, 3), (32, 3)],
+        [(16, 1), (32, 1), (16, 2), (32, 2)],
+        [(16, 1), (32, 1)],
     ]
     with pytest.raises(ConfigError, match=r"^task\.mlp\.width=8 "):
         composed("task=mixed", "task.mlp.width=8")

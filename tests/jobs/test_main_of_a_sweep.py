@@ -72,7 +72,7 @@ def results(runs, job):
 
 
 def test_results_have_the_methods_name(runs):
-    assert set(results(runs, "first/evaluation").method) == {"µLO_S"}
+    assert set(results(runs, "first/evaluation").method) == {"µLO_S", "µLO_S_theta0"}
 
 
 def test_the_grid_is_depths_times_horizons(runs):

@@ -45,7 +45,7 @@ def test_every_network_of_a_mixed_task_has_its_table(tmp_path, capsys):
     config = composed("mode=parameters", "task=mixed", "task.members=[mlp,vit]", "task.mlp.widths=[8,16]")
     parameters(config, tmp_path)
     printed = capsys.readouterr().out
-    assert all(f"{name}, mup" in printed for name in ("mlp_w8_d3", "mlp_w16_d3", "vit_w16_d3", "vit_w64_d3"))
+    assert all(f"{name}, mup" in printed for name in ("mlp_w8_d3", "mlp_w16_d3", "vit_w16_d3", "vit_w32_d3"))
     assert "mlp_w8_d3" in (tmp_path / "parameters.csv").read_text(encoding="utf-8")
 
 

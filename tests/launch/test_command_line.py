@@ -34,9 +34,9 @@ def test_the_main_job_leaves_table_figures_and_checkpoint(main_job):
     found = rows(evaluation / "results.csv")
     header = "method,parametrization,task,data,width,depth,num_steps,meta_seed,seed,split,loss,status"
     assert ",".join(found[0]) == header
-    assert {row["method"] for row in found} == {"small_fc_mup", "adamw", "mu_adam"}
+    assert {row["method"] for row in found} == {"small_fc_mup", "small_fc_mup_theta0", "adamw", "mu_adam"}
     assert {int(row["width"]) for row in found} == {4, 8, 16, 32}
-    assert len(found) == 3 * 4 * 2 * 3
+    assert len(found) == 4 * 4 * 2 * 3
     for name in ("loss_over_width", "curves"):
         assert (evaluation / f"{name}.png").stat().st_size > 10_000
         assert (evaluation / f"{name}.svg").exists()

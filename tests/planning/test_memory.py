@@ -54,8 +54,12 @@ def test_estimates_are_near_those_of_xla(config, size, changes):
     assert peak.total > state + 0.7 * scratch
 
 
+WIDE = ("task=mlp", "task.width=256", "task.batch_size=512", "optimizer=small_fc_mup", "recipe=narrow")
+
+
 def peak(*overrides):
-    config = composed("task=mlp", "task.width=256", "task.batch_size=512", "optimizer=small_fc_mup", *overrides)
+    """Of a job whose validations, on as many seeds as there are particles, need most."""
+    config = composed(*WIDE, *overrides)
     platform = estimates.this_platform()
     own = memory.trainings(networks.trained(config), platform)
     return estimates.meta_training(own, config.recipe, platform).total
@@ -73,8 +77,7 @@ def refusal(config, available):
 
 
 def test_a_job_that_does_not_fit_is_told_what_would():
-    arguments = ("task=mlp", "task.width=256", "task.batch_size=512", "optimizer=small_fc_mup")
-    config = composed(*arguments)
+    config = composed(*WIDE)
     said = refusal(config, peak("recipe.particles_per_batch=2"))
     assert "recipe.particles_per_batch=2 would fit" in said
     assert "are available" in said
