@@ -1,5 +1,6 @@
 """Every YAML file composes, fits its schema and builds; the paper's recipe holds the paper's numbers."""
 
+import functools
 import itertools
 import re
 from pathlib import Path
@@ -46,17 +47,27 @@ def composed(*overrides: str) -> Config:
     return parse(OmegaConf.to_container(composed_raw(*overrides), resolve=True))
 
 
+@functools.cache
+def chosen(group: str, name: str) -> DictConfig:
+    """What Hydra composes where one file of a group is chosen; what several tests look at is composed once."""
+    return composed_raw(f"{group}={name}")
+
+
+def chosen_in(mode: str, group: str, name: str) -> Config:
+    return parse(OmegaConf.to_container(chosen(group, name), resolve=True) | {"mode": mode})
+
+
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in GROUPS.items() for name in names])
 def test_every_choice_composes_and_parses(group, name):
     mode = "coordinate_check" if name in ("adamw", "mu_adam") else "main"
-    config = composed(f"{group}={name}", f"mode={mode}")
+    config = chosen_in(mode, group, name)
     assert getattr(config, group).name == name
 
 
 @pytest.mark.parametrize("name", GROUPS["optimizer"])
 def test_every_optimizer_builds_and_names_its_parametrization(name):
-    config = composed(f"optimizer={name}", "mode=coordinate_check").optimizer
-    config.init(jax.random.key(0))
+    config = chosen_in("coordinate_check", "optimizer", name).optimizer
+    jax.eval_shape(config.init, jax.random.key(0))
     in_sp = name.endswith("_sp") or name in ("adamw", "lo", "velo", "celo2")
     assert config.parametrization == ("sp" if in_sp else "mup")
 
@@ -99,7 +110,7 @@ FILES = [path for group in [*GROUPS, "evaluation", "tuning"] for path in sorted(
 def test_a_file_is_its_dataclass_with_the_differences_that_it_says(path):
     """Python's defaults are the command line's: what Hydra composes is what the dataclass and the file say together."""
     group = path.parent.name
-    raw = composed_raw(f"{group}={path.stem}", "mode=parameters")
+    raw = chosen(group, path.stem).copy()
     raw["expected"] = OmegaConf.merge(*parts(path))
     resolved = OmegaConf.to_container(raw, resolve=True)
     baselines = {key: value for key, value in resolved[group].items() if key == "baselines"}
