@@ -14,6 +14,7 @@ from mulo.config import Config, parse
 from mulo.config.sweeps import SCALES
 from mulo.evaluation.results import RESULTS
 from mulo.evaluation.tables import OLD_NAMES
+from mulo.reporting.labels import THETA0
 from mulo.run import bundled, register
 from tests.command import mulo
 
@@ -93,7 +94,8 @@ def _methods(name: str) -> set[str]:
     first, swept = _end(name, "cpu", 0), _swept(name, "cpu")
     jobs = [(*first[:i], value, *first[i + 1 :]) for i, values in enumerate(swept) for value in values]
     configs = [_job(name, "cpu", job) for job in jobs if _seed(job) == _seed(first)]
-    return {own for config in configs for own in (config.method, *(config.evaluation.baselines or ()))}
+    beside = {config.method + THETA0 for config in configs if config.shows_theta0}
+    return beside | {name for config in configs for name in (config.method, *(config.evaluation.baselines or ()))}
 
 
 def _seed(overrides: tuple[str, ...]) -> list[str]:

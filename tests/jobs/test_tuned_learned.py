@@ -47,6 +47,7 @@ def by_hand(job, step_mult, width, seeds, branch):
     return rollout(task, optimizer, loaded.theta, num_steps=num_steps, seeds=seeds, key=key).train_loss
 
 
+@pytest.mark.slow
 def test_theta_of_no_outer_steps_is_that_which_meta_training_starts_with(job):
     config, loaded = parse(raw(job.parent.parent)), checkpoint.load(job)
     jax.tree.map(np.testing.assert_array_equal, loaded.theta, make_trainer(config).initial_theta())
@@ -55,6 +56,7 @@ def test_theta_of_no_outer_steps_is_that_which_meta_training_starts_with(job):
     assert not list(job.glob("meta_training*"))
 
 
+@pytest.mark.slow
 def test_trials_are_trainings_under_theta_of_the_largest_network(job):
     table = trials(job)
     assert "learning_rate" not in table
@@ -65,6 +67,7 @@ def test_trials_are_trainings_under_theta_of_the_largest_network(job):
         np.testing.assert_allclose(found, by_hand(job, value, LARGEST, STEPS["seeds"], "tuning"), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_chosen_value_is_evaluated(job):
     chosen = float(trials(job).groupby("step_mult").loss.mean().idxmin())
     assert chosen != parse(raw(job.parent.parent)).optimizer.step_mult
@@ -72,6 +75,7 @@ def test_the_chosen_value_is_evaluated(job):
     np.testing.assert_allclose(found.train, by_hand(job, chosen, 5, 1, "evaluation"), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_was_tried_is_not_tried_again(job, monkeypatch):
     config = parse(raw(job.parent.parent))
     table = trials(job)
@@ -87,6 +91,7 @@ def test_what_was_tried_is_not_tried_again(job, monkeypatch):
     assert trials(job).sort_values(key).to_csv(index=False) == table.sort_values(key).to_csv(index=False)
 
 
+@pytest.mark.slow
 def test_a_record_says_that_it_was_meta_trained_and_tuned(job, tmp_path):
     record, readme = reported(job, tmp_path)
     prepared = record["jobs"][0]["preparation"]

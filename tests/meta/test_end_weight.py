@@ -46,7 +46,10 @@ def losses(name):
     return found, ends[..., None] - inner + 1 + np.arange(inner)
 
 
-@pytest.mark.parametrize("name", ["pes", "nres", "es_single", "es", "truncated_es"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("nres", "es_single", "truncated_es")]
+
+
+@pytest.mark.parametrize("name", ["pes", "es", *SLOW])
 def test_losses_weigh_by_their_age(name):
     """NRES's first unrolls start in their middle and end earlier: only steps before the first end are compared."""
     found, ages = losses(name)

@@ -78,7 +78,7 @@ def test_the_first_loss_is_that_of_the_same_minibatch():
     assert score((noisy,), score="stable")["validation_loss"] == pytest.approx(own.validate(THETA)["validation_loss"])
 
 
-@pytest.mark.parametrize("seeds", [1, 3, 6])
+@pytest.mark.parametrize("seeds", [1, 3])
 def test_any_number_of_seeds(seeds):
     """Batches, whose sizes need not be even, leave none out."""
     noisy = Quadratic()

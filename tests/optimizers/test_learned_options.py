@@ -33,7 +33,7 @@ GRADIENTS = normal(2, 0.1, STEPS)
 CELO2 = Celo2()
 CONFIGS = (SMALL_FC, VELO, CELO2)
 ALL = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.architecture)
-BOTH = pytest.mark.parametrize("multipliers", [MUP, SP], ids=["mup", "sp"])
+BOTH = pytest.mark.parametrize("multipliers", [MUP, pytest.param(SP, marks=pytest.mark.slow)], ids=["mup", "sp"])
 
 
 def close(found, expected, rtol=1e-5):

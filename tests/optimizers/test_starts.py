@@ -70,7 +70,7 @@ def learned_tensors(config):
     return [name for name, shape in SHAPES.items() if len(shape) >= 2 or not isinstance(config, Celo2)]
 
 
-@pytest.mark.parametrize("multipliers", [MUP, SP], ids=["mup", "sp"])
+@pytest.mark.parametrize("multipliers", [MUP, pytest.param(SP, marks=pytest.mark.slow)], ids=["mup", "sp"])
 @pytest.mark.parametrize("name", ADAM)
 def test_a_start_at_adam_moves_as_adam_does(name, multipliers):
     config, size = ADAM[name]
@@ -103,7 +103,7 @@ def test_a_random_start_is_not_adams():
     assert distance(found["hidden"][0], -config.step_mult / 6 * 3 * np.sign(-GRADIENTS["hidden"][0])) > 0.3
 
 
-@pytest.mark.parametrize("multipliers", [MUP, SP], ids=["mup", "sp"])
+@pytest.mark.parametrize("multipliers", [MUP, pytest.param(SP, marks=pytest.mark.slow)], ids=["mup", "sp"])
 @pytest.mark.parametrize("config", [SMALL_FC, VELO], ids=lambda config: config.architecture)
 def test_a_normalised_step_has_the_same_size_in_every_tensor(config, multipliers):
     theta, size = theta_of(config), 1.0
