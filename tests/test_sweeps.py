@@ -134,3 +134,27 @@ def test_velo_of_a_users_file_stands_beside_mulo(tmp_path):
     chosen = ("--config-dir", str(ROOT), "+figure=velo_4000", "+method=velo_4000", "scale=smoke")
     assert mulo(*chosen, cwd=tmp_path).code == 0
     assert list(tmp_path.glob("runs/figure/velo_4000-smoke/*VeLO-4000*/results.csv"))
+
+
+def _said(path: Path) -> set[str]:
+    """The keys that a file itself says, without those that only the launcher reads."""
+    raw = OmegaConf.to_container(OmegaConf.load(path))
+    return {key for key in _flat(raw) if key.split(".")[0] not in ("defaults", "hydra", "sweep")}
+
+
+def _flat(settings: dict, prefix: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sweep_overrules_nothing_that_its_methods_and_conditions_say(name):
+    """The launcher composes a job with the sweep's file last."""
+    for values in _swept(name, "cpu"):
+        for value in values:
+            group, _, choice = value.removeprefix("+").partition("=")
+            if group in ("method", "condition"):
+                assert not _said(ROOT / group / f"{choice}.yaml") & _said(ROOT / f"{name}.yaml"), value
