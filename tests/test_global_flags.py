@@ -148,6 +148,7 @@ def mlp(width=4):
     return make_tasks(MLP, "mup", clusters(), [width])[0]
 
 
+@pytest.mark.slow
 def test_meta_training():
     outer = OuterConfig(warmup_start=1e-3)
     recipe = RecipeConfig(truncation=2, min_length=2, max_length=4, start_offset=4, pairs=2, outer=outer)

@@ -30,6 +30,7 @@ def test_every_value_meets_every_other():
     assert {(values["a"], values["b"]) for values in settings} == {(a, b) for a in (1, 2) for b in (3, 4, 5)}
 
 
+@pytest.mark.slow
 def test_trials_are_the_trainings_that_each_setting_has_alone(task):
     optimizer = AdamW()
     trials = try_settings(task, optimizer, combinations(GRID), num_steps=8, seeds=2, key=KEY)

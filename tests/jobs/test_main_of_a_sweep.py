@@ -48,7 +48,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     jobs = {
         "first": [*SWEEP, "name='µLO_S'", "run_dir=first", "evaluation.widths=[4,8]"],
-        "second": [*SWEEP, "run_dir=second", "evaluation.widths=[4]", *DEEPER],
+        "second": [*SWEEP, "run_dir=second", "evaluation.widths=[4]", "evaluation.theta0=false", *DEEPER],
         "tuned": [*BASELINE, "optimizer=adamw", "run_dir=tuned", "evaluation.widths=[8]"],
         "oracle": [*BASELINE, *ORACLE, "run_dir=oracle", "evaluation.widths=[4,8]"],
     }

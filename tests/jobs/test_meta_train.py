@@ -122,6 +122,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 def test_with_all_options_a_run_that_was_cut_goes_on_bit_for_bit_and_stores_what_it_hands_on(tmp_path):
     options = {"recipe": RAW["recipe"] | OPTIONS}
     with pytest.raises(Interrupted):

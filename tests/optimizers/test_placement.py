@@ -34,7 +34,7 @@ def test_a_users_step_is_compiled_once(path, jit):
     assert step._cache_size() == 1
 
 
-@pytest.mark.parametrize("form", ["native", "jax"])
+@pytest.mark.parametrize("form", ["native", pytest.param("jax", marks=pytest.mark.slow)])
 def test_state_lies_where_parameters_do(form, monkeypatch):
     """On two devices, which need a process of their own."""
     monkeypatch.setenv("MULO_KERNEL", form)

@@ -44,7 +44,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("config", "size", "changes"), CASES.values(), ids=CASES.keys())
+SLOW = [pytest.mark.slow]
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "changes"),
+    [pytest.param(*case, id=name, marks=SLOW if case[1] else ()) for name, case in CASES.items()],
+)
 def test_estimates_are_near_those_of_xla(config, size, changes):
     state, scratch, task, recipe = compiled(config, size, **changes)
     own = estimates.training(task, config, estimates.this_platform())
