@@ -54,7 +54,7 @@ class OuterConfig:
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    """How θ is meta-trained (µLO, section 5 and appendix; PES: Vicol et al. 2021): in minutes on 2 CPU cores."""
+    """How θ is meta-trained (µLO, section 5 and appendix; PES: Vicol et al. 2021). Files in conf/recipe are recipes."""
 
     name: str = "quick"
     estimator: str = setting("pes", choices=ESTIMATORS)

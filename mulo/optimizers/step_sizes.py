@@ -56,14 +56,11 @@ class StepState(NamedTuple):
 
 def scale_by_step_sizes(theta: Any, num_steps: Array, multipliers: Multipliers) -> optax.GradientTransformation:
     """Updates times the step sizes in θ, as a transformation that counts steps by itself."""
-    if "step_sizes" not in theta:
-        return optax.identity()
 
     def update_fn(updates: Any, state: StepState, params: Params | None = None) -> tuple[Any, StepState]:
         del params
         size = sizes_of(theta, num_steps, state.step)
-        whats = by_path(multipliers, updates)
-        scaled = jax.tree.map(lambda u, c: size(c, u.ndim) * u, updates, whats)
+        scaled = jax.tree.map(lambda u, c: size(c, u.ndim) * u, updates, by_path(multipliers, updates))
         return scaled, StepState(state.step + 1)
 
     return optax.GradientTransformation(lambda params: StepState(jnp.int32(0)), update_fn)
