@@ -130,6 +130,7 @@ def test_its_rate_rises_once_and_stays():
     np.testing.assert_allclose(rates, np.array([1 / 3, 2 / 3, 1, 1, 1, 1]) * peak, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_evaluations_measure_the_averaged_parameters():
     task = make_tasks(MLPConfig(width=8, depth=1, batch_size=8), "mup", load(SyntheticDataConfig(shape=[3])))[0]
     optimizer = ScheduleFree(learning_rate=0.3, skip_non_finite=True)

@@ -99,9 +99,8 @@ def test_a_plan_is_printed_and_written(tmp_path):
         assert said in screen.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("size", "said"), [(4, "whole outer steps"), pytest.param(256, "one pair", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "said"), [(4, "whole outer steps"), (256, "one pair")])
 def test_this_machine_is_measured(size, said):
     made = make_plan(composed("mode=plan", *SMALL, f"task.widths=[{size}]", "task.batch_size=64", "plan.seconds=0.01"))
     assert said in made.assumptions[0]
